@@ -241,7 +241,8 @@ export type Route = Message<"hairpin.waypoint.v1.Route"> & {
   rules: RouteRule[];
 
   /**
-   * Consumer route: applies only to clients of these namespaces. Empty: to all.
+   * Consumer route: applies only to clients of this namespace, and hides the producer routes of the port from them.
+   * Empty: a producer route, for everybody else.
    *
    * @generated from field: string only_from_namespace = 5;
    */
@@ -277,12 +278,14 @@ export type RouteRule = Message<"hairpin.waypoint.v1.RouteRule"> & {
   filters: Filter[];
 
   /**
+   * Empty and no redirect: 500.
+   *
    * @generated from field: repeated hairpin.waypoint.v1.Backend backends = 4;
    */
   backends: Backend[];
 
   /**
-   * Go duration in milliseconds; 0: none.
+   * Milliseconds; 0: none.
    *
    * @generated from field: uint32 request_timeout_ms = 5;
    */
@@ -302,10 +305,14 @@ export const RouteRuleSchema: GenMessage<RouteRule> = /*@__PURE__*/
   messageDesc(file_hairpin_waypoint, 7);
 
 /**
+ * GRPCRoute methods arrive as paths: `/service/method` EXACT, `/service/` PREFIX, else REGULAR_EXPRESSION over the whole path.
+ *
  * @generated from message hairpin.waypoint.v1.RouteMatch
  */
 export type RouteMatch = Message<"hairpin.waypoint.v1.RouteMatch"> & {
   /**
+   * Absent: any path.
+   *
    * @generated from field: hairpin.waypoint.v1.PathMatch path = 1;
    */
   path?: PathMatch | undefined;
@@ -628,7 +635,8 @@ export const UrlRewriteSchema: GenMessage<UrlRewrite> = /*@__PURE__*/
   messageDesc(file_hairpin_waypoint, 17);
 
 /**
- * security.istio.io/v1 AuthorizationPolicy, as written by the user.
+ * security.istio.io/v1 AuthorizationPolicy, as written by the user, but service accounts are always "namespace/name".
+ * A value that cannot be understood must fail closed: its rule never matches in ALLOW and ignores the value in DENY.
  *
  * @generated from message hairpin.waypoint.v1.Policy
  */
@@ -893,6 +901,9 @@ export const ConditionSchema: GenMessage<Condition> = /*@__PURE__*/
   messageDesc(file_hairpin_waypoint, 22);
 
 /**
+ * HTTP1, HTTP2 and GRPC all mean HTTP: the version that the client speaks is told by its first bytes. The value says how to
+ * speak to an endpoint whose version is not known otherwise.
+ *
  * @generated from enum hairpin.waypoint.v1.Protocol
  */
 export const Protocol = {
@@ -930,6 +941,9 @@ export const Protocol = {
 } as const;
 
 /**
+ * HTTP1, HTTP2 and GRPC all mean HTTP: the version that the client speaks is told by its first bytes. The value says how to
+ * speak to an endpoint whose version is not known otherwise.
+ *
  * @generated from enum hairpin.waypoint.v1.Protocol
  */
 export type Protocol = (typeof Protocol)[keyof typeof Protocol] | UnknownEnum;
