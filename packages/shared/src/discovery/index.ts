@@ -1,1 +1,3 @@
-export {};
+export * from "./choice.ts";
+export * from "./mesh-change.ts";
+export * from "./mesh-lookup.ts";
