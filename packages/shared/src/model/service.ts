@@ -1,5 +1,5 @@
 import type { Cidr, NetworkAddress } from "./address.ts";
-import type { GatewayAddress } from "./waypoint.ts";
+import type { GatewayAddress, WaypointBinding } from "./waypoint.ts";
 
 export type AppProtocol = "UNKNOWN" | "HTTP11" | "HTTP2" | "GRPC" | "TCP" | "TLS";
 
@@ -35,4 +35,6 @@ export interface Service {
   readonly ipFamilies: "AUTOMATIC" | "IPV4_ONLY" | "IPV6_ONLY" | "DUAL";
   readonly canonical: boolean;
   readonly visibility: "PUBLIC" | "NAMESPACE";
+  /** Hairpin's extension. */
+  readonly waypointBinding?: WaypointBinding | undefined;
 }

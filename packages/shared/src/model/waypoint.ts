@@ -28,3 +28,13 @@ export type Enforcement =
       readonly waypoint: string;
       readonly reason: string;
     };
+
+/** Why a workload or service has the waypoint that its `waypoint` names (hairpin.mesh/binding). Absent: as upstream. */
+export interface WaypointBinding {
+  /** OBJECT: by its own label, or (workloads) a waypoint for its service account. NAMESPACE: from its namespace. */
+  readonly scope: "NONE" | "OBJECT" | "NAMESPACE";
+  /** Not empty: the binding names a waypoint that cannot be used, and calls are refused for this reason. */
+  readonly refuseReason: string;
+  /** `namespace/name` of the Gateway. */
+  readonly waypoint: string;
+}

@@ -1,6 +1,6 @@
 import type { IpAddress } from "./address.ts";
 import type { Locality } from "./locality.ts";
-import type { Enforcement, GatewayAddress } from "./waypoint.ts";
+import type { Enforcement, GatewayAddress, WaypointBinding } from "./waypoint.ts";
 
 /** A service port and the port that this workload serves it on. */
 export interface PortMapping {
@@ -44,4 +44,6 @@ export interface Workload {
   readonly capacity: number;
   /** Hairpin's extension; undefined: nothing is enforced. */
   readonly enforcement: Enforcement | undefined;
+  /** Hairpin's extension. */
+  readonly waypointBinding?: WaypointBinding | undefined;
 }
