@@ -22,3 +22,29 @@ export type {
   Http2Stream,
   Http2StreamHandler,
 } from "./http2/types.ts";
+export type { BufferPoolStats } from "./buffer-pool.ts";
+export { WireError } from "./errors.ts";
+export type { WireErrorCode } from "./errors.ts";
+export { Http1Error } from "./http1/errors.ts";
+export type { Http1ErrorCode } from "./http1/errors.ts";
+export { Http1Headers } from "./http1/headers.ts";
+export { defaultHttp1Limits } from "./http1/message.ts";
+export type {
+  BodyFraming,
+  Http1Head,
+  Http1Limits,
+  Http1MessageHandler,
+  Http1RequestHandler,
+  Http1RequestHead,
+  Http1ResponseHandler,
+  Http1ResponseHead,
+  Http1Version,
+  TargetForm,
+} from "./http1/message.ts";
+export type { Http1RequestParser } from "./http1/request-parser.ts";
+export type { Http1ResponseParser } from "./http1/response-parser.ts";
+export type { ByteSink, Http1Writer } from "./http1/writer.ts";
+export type { ConnectTcpOptions, ListenTcpOptions, SocketChannelOptions, TcpListener } from "./socket.ts";
+export { bufferPoolStats, connectTcp, createSocketChannel, listenTcp } from "./socket.ts";
+export { createNodeTlsEngine } from "./tls/node-tls.ts";
+export { readUriSans } from "./tls/peer-certificate.ts";
