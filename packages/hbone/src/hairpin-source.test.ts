@@ -3,8 +3,8 @@ import { formatHairpinSource, parseHairpinSource } from "./hairpin-source.ts";
 
 const address = { ip: "10.244.1.9", port: 40123 };
 const identity = { trustDomain: "cluster.local", namespace: "default", serviceAccount: "curl" };
-const source: [string, string] = ["x-hairpin-source", "spiffe://cluster.local/ns/default/sa/curl"];
-const forwarded: [string, string] = ["forwarded", 'for="10.244.1.9:40123"'];
+const source = { name: "x-hairpin-source", value: "spiffe://cluster.local/ns/default/sa/curl" };
+const forwarded = { name: "forwarded", value: 'for="10.244.1.9:40123"' };
 
 describe("hairpin source", () => {
   it("carries identity and address of the caller", () => {
@@ -14,7 +14,7 @@ describe("hairpin source", () => {
 
   it("says none for a caller without identity", () => {
     const headers = formatHairpinSource({ identity: undefined, address });
-    expect(headers[0]).toEqual(["x-hairpin-source", "none"]);
+    expect(headers[0]).toEqual({ name: "x-hairpin-source", value: "none" });
     expect(parseHairpinSource(headers)).toEqual({ identity: undefined, address });
   });
 
@@ -23,14 +23,10 @@ describe("hairpin source", () => {
     ["repeated source", [source, source, forwarded], /2 x-hairpin-source/],
     ["missing address", [source], /0 forwarded/],
     ["repeated address", [source, forwarded, forwarded], /2 forwarded/],
-    ["address without port", [source, ["forwarded", "for=10.0.0.1"] as [string, string]], /no for=/],
-    ["identity that is none", [["x-hairpin-source", "None"] as [string, string], forwarded], /SPIFFE/],
-    [
-      "identity with a list",
-      [["x-hairpin-source", `${source[1]},none`] as [string, string], forwarded],
-      /service account/,
-    ],
-    ["empty identity", [["x-hairpin-source", ""] as [string, string], forwarded], /SPIFFE/],
+    ["address without port", [source, { name: "forwarded", value: "for=10.0.0.1" }], /no for=/],
+    ["identity that is none", [{ ...source, value: "None" }, forwarded], /SPIFFE/],
+    ["identity with a list", [{ ...source, value: `${source.value},none` }, forwarded], /service account/],
+    ["empty identity", [{ ...source, value: "" }, forwarded], /SPIFFE/],
   ])("refuses a %s", (_, headers, message) => {
     expect(() => parseHairpinSource(headers)).toThrow(message);
   });

@@ -1,3 +1,4 @@
+import type { HeaderField, HeaderList } from "@hairpin/wire";
 import { formatSpiffeId, parseSpiffeId, type Identity, type SocketAddress } from "@hairpin/shared/model";
 import { connectHeader, formatForwarded, parseForwarded } from "./connect-request.ts";
 
@@ -9,18 +10,18 @@ export interface HairpinSource {
 }
 
 /** The two headers that carry a {@link HairpinSource}. */
-export function formatHairpinSource(source: HairpinSource): [string, string][] {
+export function formatHairpinSource(source: HairpinSource): HeaderField[] {
   return [
-    [connectHeader.hairpinSource, source.identity ? formatSpiffeId(source.identity) : "none"],
-    [connectHeader.forwarded, formatForwarded({ for: source.address })],
+    { name: connectHeader.hairpinSource, value: source.identity ? formatSpiffeId(source.identity) : "none" },
+    { name: connectHeader.forwarded, value: formatForwarded({ for: source.address }) },
   ];
 }
 
 /**
- * Reads the hairpin source of a CONNECT whose peer is a trusted ztunnel. `headers` are all header lines.
+ * Reads the hairpin source of a CONNECT whose peer is a trusted ztunnel. `headers` are the whole head.
  * Throws `Error` when either header is missing, repeated or malformed: the waypoint answers 400.
  */
-export function parseHairpinSource(headers: readonly (readonly [string, string])[]): HairpinSource {
+export function parseHairpinSource(headers: HeaderList): HairpinSource {
   const sources = valuesOf(headers, connectHeader.hairpinSource);
   const [source] = sources;
   if (source === undefined || sources.length > 1)
@@ -34,6 +35,6 @@ export function parseHairpinSource(headers: readonly (readonly [string, string])
   return { identity: source === "none" ? undefined : parseSpiffeId(source), address };
 }
 
-function valuesOf(headers: readonly (readonly [string, string])[], name: string): string[] {
-  return headers.filter(([key]) => key === name).map(([, value]) => value);
+function valuesOf(headers: HeaderList, name: string): string[] {
+  return headers.filter((field) => field.name === name).map(({ value }) => value);
 }

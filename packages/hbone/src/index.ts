@@ -10,5 +10,26 @@ export {
   type Forwarded,
   type WorkloadBaggage,
 } from "./connect-request.ts";
+export { HboneError, type HboneErrorCode } from "./errors.ts";
 export { formatHairpinSource, parseHairpinSource, type HairpinSource } from "./hairpin-source.ts";
+export { connectHbone, type HboneClient, type HboneClientOptions } from "./node-client.ts";
+export {
+  defaultTunnelDialerOptions,
+  defaultTunnelListenerOptions,
+  inboundHttp2Options,
+  outboundHttp2Options,
+  type LivenessOptions,
+  type TunnelDialerOptions,
+  type TunnelListenerOptions,
+} from "./options.ts";
 export { relay, type RelayCounters, type RelayResult } from "./relay.ts";
+export { TunnelDialer, type TunnelDialerComponents, type TunnelTarget } from "./tunnel-dialer.ts";
+export {
+  acceptTunnelSession,
+  type AcceptRequest,
+  type InboundConnect,
+  type InboundTunnelSession,
+  type TunnelListenerComponents,
+} from "./tunnel-listener.ts";
+export type { ConnectRequest } from "./tunnel-session.ts";
+export type { Tunnel } from "./tunnel.ts";

@@ -1,0 +1,33 @@
+import { MeshError } from "@hairpin/shared/process";
+
+/** Stable codes of what goes wrong with tunnels; a row each in README.md. */
+export type HboneErrorCode =
+  | "HBONE_CONNECT_REFUSED"
+  | "HBONE_CONNECT_TIMEOUT"
+  | "HBONE_DIAL_FAILED"
+  | "HBONE_DIAL_TIMEOUT"
+  | "HBONE_HANDSHAKE_FAILED"
+  | "HBONE_PEER_IDENTITY"
+  | "HBONE_PING_TIMEOUT"
+  | "HBONE_PREFACE_TIMEOUT"
+  | "HBONE_SESSION_CLOSED"
+  | "HBONE_STREAM_REFUSED"
+  | "HBONE_STREAM_RESET";
+
+interface HboneErrorDetails {
+  readonly code: HboneErrorCode;
+  readonly origin: "downstream" | "upstream";
+  readonly retryable?: boolean;
+  readonly cause?: unknown;
+  readonly details?: Readonly<Record<string, unknown>>;
+}
+
+/** An error of a tunnel or its session. `details.status` holds the status of a refused CONNECT. */
+export class HboneError extends MeshError {
+  override readonly name = "HboneError";
+  declare readonly code: HboneErrorCode;
+
+  constructor(message: string, details: HboneErrorDetails) {
+    super(message, details);
+  }
+}

@@ -1,0 +1,72 @@
+import type { Http2Options } from "@hairpin/wire";
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+/** Sizes that both sides of a session use, as ztunnel has them. */
+const common: Http2Options = {
+  initialWindowSize: 4 * MIB,
+  connectionWindowSize: 16 * MIB,
+  maxFrameSize: MIB,
+  maxHeaderCount: 64,
+};
+
+/** HTTP/2 settings of the side that accepts tunnels. */
+export const inboundHttp2Options: Http2Options = {
+  ...common,
+  maxConcurrentStreams: 200,
+  maxHeaderListBytes: 64 * KIB,
+  maxSendBufferBytes: 400 * KIB,
+};
+
+/** HTTP/2 settings of the side that dials tunnels. */
+export const outboundHttp2Options: Http2Options = {
+  ...common,
+  maxHeaderListBytes: 16 * KIB,
+  maxSendBufferBytes: 4 * MIB,
+};
+
+/** How a peer that fell silent is found. */
+export interface LivenessOptions {
+  /** A PING is sent this long after the last one was answered. */
+  readonly pingIntervalMs: number;
+  /** A session whose PING is not answered for this long is dead. */
+  readonly pingTimeoutMs: number;
+}
+
+/** Settings of a {@link TunnelDialer}. */
+export interface TunnelDialerOptions extends LivenessOptions {
+  /** TCP connect, and then the TLS handshake: each may take this long. */
+  readonly connectTimeoutMs: number;
+  /** How long the answer to a CONNECT may take. The other side dials the application meanwhile, perhaps over another hop. */
+  readonly responseTimeoutMs: number;
+  /** Tunnels per session; the peer's own limit holds besides. */
+  readonly maxTunnelsPerSession: number;
+  /** How long a session without tunnels is kept. */
+  readonly idleReleaseMs: number;
+  readonly http2: Http2Options;
+}
+
+export const defaultTunnelDialerOptions: TunnelDialerOptions = {
+  connectTimeoutMs: 10_000,
+  responseTimeoutMs: 30_000,
+  maxTunnelsPerSession: 100,
+  idleReleaseMs: 5 * 60_000,
+  pingIntervalMs: 10_000,
+  pingTimeoutMs: 20_000,
+  http2: outboundHttp2Options,
+};
+
+/** Settings of accepted sessions. */
+export interface TunnelListenerOptions extends LivenessOptions {
+  /** How long TLS may take, and then the first bytes of HTTP/2. */
+  readonly handshakeTimeoutMs: number;
+  readonly http2: Http2Options;
+}
+
+export const defaultTunnelListenerOptions: TunnelListenerOptions = {
+  handshakeTimeoutMs: 5000,
+  pingIntervalMs: 10_000,
+  pingTimeoutMs: 20_000,
+  http2: inboundHttp2Options,
+};
