@@ -1,0 +1,68 @@
+import { pino } from "pino";
+
+/** Where finished lines go. */
+export interface LogDestination {
+  /** Takes one line with its newline. Never blocks and never throws. */
+  write(line: string): void;
+  /** Writes out what waits, blocking: for the end of the process only. */
+  flush(): void;
+}
+
+/** A destination that counts what it had to drop. */
+export interface BoundedDestination extends LogDestination {
+  /** Lines dropped since the start because the reader of the log is too slow or gone. */
+  readonly droppedLines: number;
+  close(): Promise<void>;
+}
+
+export interface BoundedDestinationOptions {
+  /** File descriptor; default 1 (stdout). */
+  readonly fd?: number;
+  /** Bytes that may wait before lines are dropped. Default 4 MiB (about 10,000 access log lines, as ztunnel's queue). */
+  readonly maxWaitingBytes?: number;
+  /** Called once when lines were dropped and the descriptor takes bytes again; the line it returns is written. */
+  readonly onRecovered?: (dropped: number) => string;
+}
+
+/**
+ * Lines to a descriptor in the background. A reader that does not keep up costs lines, never the event loop: those lines
+ * are counted, and told in the log itself once it flows again (ztunnel blocks instead; a stalled loop would stall every tunnel).
+ */
+export function createBoundedDestination(options: BoundedDestinationOptions = {}): BoundedDestination {
+  const stream = pino.destination({
+    fd: options.fd ?? 1,
+    sync: false,
+    minLength: 0,
+    maxLength: options.maxWaitingBytes ?? 4 * 1024 * 1024,
+  });
+  let dropped = 0;
+  let reported = 0;
+  stream.on("drop", () => dropped++);
+  // A closed pipe (EPIPE) or a full disk: the lines in question are lost, the process goes on.
+  stream.on("error", () => dropped++);
+  stream.on("drain", () => {
+    if (dropped === reported || options.onRecovered === undefined) return;
+    const missing = dropped - reported;
+    reported = dropped;
+    stream.write(options.onRecovered(missing));
+  });
+  return {
+    write: (line) => void stream.write(line),
+    flush: () => {
+      try {
+        stream.flushSync();
+      } catch {
+        // Not open yet, or gone: nothing more can be written.
+      }
+    },
+    get droppedLines() {
+      return dropped;
+    },
+    close: async () => {
+      const closed = Promise.withResolvers<void>();
+      stream.once("close", closed.resolve);
+      stream.end();
+      await closed.promise;
+    },
+  };
+}

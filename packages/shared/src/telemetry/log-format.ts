@@ -1,0 +1,135 @@
+// Lines as ztunnel's subscriber prints them (its telemetry.rs): dashboards and people already parse these.
+import { errorMessage } from "../process/mesh-error.ts";
+import type { LogLevel } from "./log-levels.ts";
+
+export interface LogRecord {
+  readonly level: LogLevel;
+  readonly scope: string;
+  readonly message: string;
+  readonly fields: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** Text that a plain line shows without quotes, as ztunnel shows addresses; quoted after all when it holds a blank or a quote. */
+export class Displayed {
+  readonly text: string;
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+
+/** `address=10.0.0.1:80` instead of `address="10.0.0.1:80"` in plain lines. */
+export function displayed(text: string): Displayed {
+  return new Displayed(text);
+}
+
+/** Longer strings are cut in log lines: peers choose some of them. */
+export const maxLoggedStringLength = 4096;
+
+/** `<time>\t<level>\t<scope>\t<message>\t<fields>\n`; the last tab is there without fields too. */
+export function formatPlainLine(time: string, record: LogRecord): string {
+  let fields = "";
+  for (const key in record.fields) {
+    const text = formatPlainValue(record.fields[key]);
+    if (text !== undefined) fields += `${fields === "" ? "" : " "}${key}=${text}`;
+  }
+  return `${time}\t${record.level}\t${record.scope}\t${escapeControls(record.message)}\t${fields}\n`;
+}
+
+/** `{"level","time","scope","message",fields…}\n`. */
+export function formatJsonLine(time: string, record: LogRecord): string {
+  const { level, scope, message } = record;
+  let line = `{"level":"${level}","time":"${time}","scope":${JSON.stringify(scope)},"message":${JSON.stringify(message)}`;
+  for (const key in record.fields) {
+    const text = formatJsonValue(record.fields[key]);
+    if (text !== undefined) line += `,${JSON.stringify(key)}:${text}`;
+  }
+  return `${line}}\n`;
+}
+
+function formatPlainValue(value: unknown): string | undefined {
+  switch (typeof value) {
+    case "string":
+      return quote(value);
+    case "number":
+    case "bigint":
+    case "boolean":
+      return String(value);
+    case "object":
+      if (value === null) return undefined;
+      if (value instanceof Displayed)
+        return /[\s"=\\]/.test(value.text) ? quote(value.text) : escapeControls(value.text);
+      return value instanceof Error ? quote(errorMessage(value)) : escapeControls(objectAsJson(value));
+    default:
+      return undefined;
+  }
+}
+
+function formatJsonValue(value: unknown): string | undefined {
+  switch (typeof value) {
+    case "string":
+      return JSON.stringify(cut(value));
+    case "number":
+      return Number.isFinite(value) ? String(value) : `"${value}"`;
+    case "bigint":
+    case "boolean":
+      return String(value);
+    case "object":
+      if (value === null) return undefined;
+      if (value instanceof Displayed) return JSON.stringify(cut(value.text));
+      if (value instanceof Error) return JSON.stringify(cut(errorMessage(value)));
+      return objectAsJson(value);
+    default:
+      return undefined;
+  }
+}
+
+/** A log call never throws: what JSON refuses (cycles, a bigint inside) is told by its type. */
+function objectAsJson(value: object): string {
+  try {
+    const text = JSON.stringify(value) ?? "null";
+    return text.length <= maxLoggedStringLength ? text : JSON.stringify(cut(text));
+  } catch {
+    return '"[unprintable]"';
+  }
+}
+
+/** A string in quotes on one line; also used by the access log. */
+export function quote(text: string): string {
+  return `"${escapeControls(cut(text).replaceAll(/["\\]/g, "\\$&"))}"`;
+}
+
+/** A text that needs no escape is the rule; one test is cheaper than a replace. C0, C1, line separators, bidi controls, lone surrogates. */
+// eslint-disable-next-line no-control-regex -- the point of the pattern
+const unsafe = /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]|\p{Cs}/u;
+const unsafeAll = new RegExp(unsafe.source, "gu");
+
+/** No text, whoever chose it, can begin a new line or steer a terminal. As Rust prints them: `\n`, `\t`, `\u{1b}`. */
+export function escapeControls(text: string): string {
+  if (!unsafe.test(text)) return text;
+  return text.replaceAll(unsafeAll, (char) => {
+    if (char === "\n") return "\\n";
+    if (char === "\r") return "\\r";
+    if (char === "\t") return "\\t";
+    return `\\u{${(char.codePointAt(0) ?? 0).toString(16)}}`;
+  });
+}
+
+function cut(text: string): string {
+  return text.length <= maxLoggedStringLength ? text : `${text.slice(0, maxLoggedStringLength)}…`;
+}
+
+let offsetMs = 0;
+
+/**
+ * Now as `2026-11-21T03:31:35.477735Z`. Microseconds come from the monotonic clock, aligned with the wall clock and aligned
+ * anew when the two differ by more than 2 ms (the wall clock was set).
+ */
+export function timestamp(): string {
+  const wall = Date.now();
+  const monotonic = performance.now();
+  if (Math.abs(monotonic + offsetMs - wall) > 2) offsetMs = wall - monotonic;
+  const micros = Math.floor((monotonic + offsetMs) * 1000);
+  const millis = Math.floor(micros / 1000);
+  const text = new Date(millis).toISOString();
+  return `${text.slice(0, 23)}${String(micros - millis * 1000).padStart(3, "0")}Z`;
+}

@@ -1,0 +1,77 @@
+/** From most to least talkative. `off` silences a scope. */
+export const logLevels = ["trace", "debug", "info", "warn", "error", "off"] as const;
+export type LogLevel = (typeof logLevels)[number];
+
+const rank = new Map<string, number>(logLevels.map((level, index) => [level, index]));
+const scopePattern = /^[A-Za-z0-9_:.-]{1,128}$/;
+
+/** More scopes than this in one directive are refused: each new logger walks them. */
+const maxScopes = 64;
+
+/**
+ * Which lines are written: one level for all and exceptions per scope, changeable while running (POST /logging). Text form
+ * as RUST_LOG: `info`, or `warn,xds=debug,proxy::inbound=trace`; a scope covers the scopes below it (`xds` covers `xds::client`).
+ */
+export class LogLevels {
+  readonly #initial: string;
+  #global: LogLevel = "info";
+  #scopes: ReadonlyMap<string, LogLevel> = new Map();
+  /** Changes whenever a level does; loggers re-read their level then. */
+  generation = 0;
+
+  /** Throws `Error` that names the bad part of the directive. */
+  constructor(directive: string = "info") {
+    this.#initial = directive;
+    this.set(directive);
+  }
+
+  /** Applies the directive on top of what is set. All or nothing: throws `Error` naming the bad part and what is accepted. */
+  set(directive: string): void {
+    const scopes = new Map(this.#scopes);
+    let global = this.#global;
+    for (const part of directive.split(",")) {
+      const [left = "", right, ...rest] = part.trim().split("=");
+      if (rest.length > 0) throw new Error(`Log level ${JSON.stringify(part)} is not level or scope=level`);
+      if (right === undefined) global = parseLevel(left);
+      else if (scopePattern.test(left)) scopes.set(left, parseLevel(right));
+      else throw new Error(`Log scope ${JSON.stringify(left)} may only have letters, digits, _ : . -`);
+    }
+    if (scopes.size > maxScopes) throw new Error(`More than ${maxScopes} log scopes; reset first`);
+    this.#global = global;
+    this.#scopes = scopes;
+    this.generation++;
+  }
+
+  /** Back to what the process started with. */
+  reset(): void {
+    this.#global = "info";
+    this.#scopes = new Map();
+    this.set(this.#initial);
+  }
+
+  /** The level of a scope: that of its longest prefix that has one. */
+  levelOf(scope: string): LogLevel {
+    let best = "";
+    for (const candidate of this.#scopes.keys()) {
+      const covers = scope === candidate || scope.startsWith(`${candidate}::`);
+      if (covers && candidate.length > best.length) best = candidate;
+    }
+    return this.#scopes.get(best) ?? this.#global;
+  }
+
+  isEnabled(level: LogLevel, scope: string): boolean {
+    return (rank.get(level) ?? 0) >= (rank.get(this.levelOf(scope)) ?? 0);
+  }
+
+  /** As POST /logging answers: `xds=debug,info`. */
+  toString(): string {
+    return [...[...this.#scopes].map(([scope, level]) => `${scope}=${level}`), this.#global].join(",");
+  }
+}
+
+function parseLevel(text: string): LogLevel {
+  const level = logLevels.find((one) => one === text.toLowerCase());
+  if (level === undefined)
+    throw new Error(`Log level ${JSON.stringify(text)} is unknown: give one of ${logLevels.join(", ")}`);
+  return level;
+}
