@@ -1,3 +1,10 @@
 export * from "./choice.ts";
+export { chooseEndpoint, endpointIdentities, type EndpointRequest, weightedPick } from "./choose-endpoint.ts";
+export { dumpPolicy, dumpService, dumpWorkload, type JsonObject, type StateDump } from "./dump-state.ts";
+export * from "./from-wire.ts";
 export * from "./mesh-change.ts";
 export * from "./mesh-lookup.ts";
+export { MeshState, type MeshStateOptions, missingPolicyTimeoutMs } from "./mesh-state.ts";
+export { emptyStateFile, parseStateFile, type StateFile, StateFileError } from "./state-file.ts";
+export * from "./to-wire.ts";
+export * from "./waypoint-for.ts";

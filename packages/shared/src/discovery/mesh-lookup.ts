@@ -1,5 +1,12 @@
 import type { ConnectionFacts, Decision } from "../authz/index.ts";
-import type { AuthorizationPolicy, IpAddress, PortMapping, Service, Workload } from "../model/index.ts";
+import type {
+  AuthorizationPolicy,
+  IpAddress,
+  NamespacedHostname,
+  PortMapping,
+  Service,
+  Workload,
+} from "../model/index.ts";
 import type { MeshChangeListener } from "./mesh-change.ts";
 
 /** A pod as its node names it (ZDS). */
@@ -35,6 +42,8 @@ export interface MeshLookup {
   /** Pods first, then HBONE workloads, then the first that came. Host-network workloads are never found by IP. */
   findWorkloadByIp(network: string, ip: IpAddress): Workload | undefined;
   findWorkloadByUid(uid: string): Workload | undefined;
+  /** A workload by the host name it carries itself (a VM, a DNS endpoint), within a namespace. */
+  findWorkloadByHostname(name: NamespacedHostname): Workload | undefined;
   findWorkloadByPod(pod: PodInfo): Workload | undefined;
   /** As {@link findWorkloadByPod}, and waits for it; undefined after `timeoutMs`. */
   fetchWorkloadByPod(pod: PodInfo, timeoutMs: number): Promise<Workload | undefined>;

@@ -1,5 +1,6 @@
 import type { XdsClientMetrics } from "./client-metrics.ts";
-import type { Clock, Logger } from "./ports.ts";
+import type { Clock } from "../process/index.ts";
+import type { Logger } from "../telemetry/index.ts";
 import type { Subscription } from "./resource-type.ts";
 
 /** Who we are to the control plane (`Node` of the first request of a stream). */

@@ -1,5 +1,6 @@
 import type { GrpcService } from "./grpc-method.ts";
-import type { Clock, Logger } from "./ports.ts";
+import type { Clock } from "../process/index.ts";
+import type { Logger } from "../telemetry/index.ts";
 import type { XdsNode } from "./delta-client-options.ts";
 
 /** A resource as it is served. Its version is a hash of `body` and its aliases. */

@@ -34,14 +34,22 @@ export interface ResourceHandler<T> {
   apply(update: ResourceUpdate<T>): ReadonlyMap<string, string>;
 }
 
+/** One response being read for a subscription: decoded resource by resource, then applied as a whole. */
+export interface ResourceBatch {
+  /** Takes one resource; one that cannot be decoded is remembered as undecodable. */
+  add(name: string, version: string, bytes: Uint8Array): void;
+  /** Takes a named resource that cannot be read for another reason (a wrong inner type, say). */
+  addUnreadable(name: string, reason: string): void;
+  /** Hands everything to the handler. Returns the refused names, undecodable ones included, with reasons. */
+  apply(rest: { readonly removed: readonly string[]; readonly firstOfStream: boolean }): ReadonlyMap<string, string>;
+}
+
 /** A type and its handler, without the type parameter, as the client keeps them. Made by {@link createSubscription}. */
 export interface Subscription {
   readonly typeUrl: string;
   /** "*": everything (wildcard). Else on demand: exactly these names or aliases. */
   readonly names: "*" | readonly string[];
-  /** Decodes one resource; the value goes back into {@link Subscription.apply} untouched. */
-  decode(bytes: Uint8Array): unknown;
-  apply(update: ResourceUpdate<unknown>): ReadonlyMap<string, string>;
+  createBatch(): ResourceBatch;
 }
 
 export function createSubscription<T>(
@@ -49,11 +57,34 @@ export function createSubscription<T>(
   handler: ResourceHandler<T>,
   names: "*" | readonly string[] = "*",
 ): Subscription {
+  return { typeUrl: type.typeUrl, names, createBatch: () => createBatch(type, handler) };
+}
+
+function createBatch<T>(type: ResourceType<T>, handler: ResourceHandler<T>): ResourceBatch {
+  // By name: of two resources with one name in a response the later one counts.
+  const upserts = new Map<string, { name: string; version: string; resource: T }>();
+  const undecodable = new Map<string, string>();
   return {
-    typeUrl: type.typeUrl,
-    names,
-    decode: (bytes) => type.decode(bytes),
-    // Sound: the client hands back only what this subscription's decode made.
-    apply: (update) => handler.apply(update as ResourceUpdate<T>),
+    add(name, version, bytes) {
+      try {
+        upserts.set(name, { name, version, resource: type.decode(bytes) });
+        undecodable.delete(name);
+      } catch (error) {
+        this.addUnreadable(name, error instanceof Error ? error.message : String(error));
+      }
+    },
+    addUnreadable(name, reason) {
+      upserts.delete(name);
+      undecodable.set(name, reason);
+    },
+    apply({ removed, firstOfStream }) {
+      const rejected = handler.apply({
+        upserts: [...upserts.values()],
+        removed,
+        undecodable: Array.from(undecodable, ([name, reason]) => ({ name, reason })),
+        firstOfStream,
+      });
+      return new Map([...undecodable, ...rejected]);
+    },
   };
 }
