@@ -1,1 +1,18 @@
-export {};
+export { hasCode, SystemError } from "./linux/errno.ts";
+export type { FileLimit } from "./linux/file-limit.ts";
+export { raiseFileLimit } from "./linux/file-limit.ts";
+export type { NetnsHandle } from "./linux/netns.ts";
+export { netnsFromFd, netnsInode, openNetns, ownNetnsInode, withNetns } from "./linux/netns.ts";
+export type { DialSocketOptions, ListenerOptions, UdpSocketOptions } from "./linux/socket.ts";
+export { adoptUdpSocket, createDialSocket, createListener, createUdpSocket, localAddress } from "./linux/socket.ts";
+export type { InternetAddress } from "./linux/socket-address.ts";
+export type { KeepaliveOptions, PeerCredentials } from "./linux/socket-options.ts";
+export {
+  originalDestination,
+  peerCredentials,
+  setKeepalive,
+  setUserTimeout,
+  socketFd,
+} from "./linux/socket-options.ts";
+export type { SeqpacketLimits, SeqpacketMessage } from "./linux/unix-seqpacket.ts";
+export { connectSeqpacket, listenSeqpacket, SeqpacketConnection, SeqpacketListener } from "./linux/unix-seqpacket.ts";
