@@ -1,4 +1,11 @@
+export * from "./access-log.ts";
+export * from "./admin-routes.ts";
+export * from "./admin-server.ts";
 export * from "./log-destination.ts";
 export { Displayed, displayed, timestamp } from "./log-format.ts";
 export * from "./log-levels.ts";
 export * from "./logger.ts";
+export * from "./metrics.ts";
+export * from "./process-metrics.ts";
+export * from "./trace-context.ts";
+export * from "./traffic-labels.ts";
