@@ -44,7 +44,12 @@ export type {
 export type { Http1RequestParser } from "./http1/request-parser.ts";
 export type { Http1ResponseParser } from "./http1/response-parser.ts";
 export type { ByteSink, Http1Writer } from "./http1/writer.ts";
-export type { ConnectTcpOptions, ListenTcpOptions, SocketChannelOptions, TcpListener } from "./socket.ts";
-export { bufferPoolStats, connectTcp, createSocketChannel, listenTcp } from "./socket.ts";
+export { bufferPoolStats } from "./buffer-pool.ts";
+export { connectTcp } from "./connect-tcp.ts";
+export type { ConnectTcpOptions } from "./connect-tcp.ts";
+export { createSocketChannel } from "./socket.ts";
+export type { SocketChannelOptions } from "./socket.ts";
+export { listenTcp } from "./tcp-listener.ts";
+export type { ListenTcpOptions, TcpListener } from "./tcp-listener.ts";
 export { createNodeTlsEngine } from "./tls/node-tls.ts";
 export { readUriSans } from "./tls/peer-certificate.ts";
