@@ -3,6 +3,8 @@ export type { HandshakeOptions, SecureChannel, TlsContext, TlsEngine, TlsMateria
 export { ErrorCode, formatErrorCode, Http2Error } from "./http2/error.ts";
 export type { HeaderField, HeaderList } from "./http2/header-field.ts";
 export { findHeader, headerList } from "./http2/header-field.ts";
+export { createHttp2Budget } from "./http2/flood-budget.ts";
+export { createHttp2Session } from "./http2/session.ts";
 export type {
   BudgetOptions,
   FloodBudgetOptions,

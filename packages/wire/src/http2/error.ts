@@ -51,11 +51,17 @@ export class Http2Error extends Error {
   }
 }
 
-/** A fault of the peer (or a limit that bit) with the code it is told. */
-export function protocolFault(errorCode: ErrorCode, message: string): Http2Error {
-  return new Http2Error(message, {
-    code: `HTTP2_${formatErrorCode(errorCode)}`,
-    errorCode,
-    retryable: errorCode === ErrorCode.REFUSED_STREAM,
-  });
+/** A fault of the peer on one stream, with the code it is told in RST_STREAM. */
+export function streamFault(errorCode: ErrorCode, message: string): Http2Error {
+  return new Http2Error(message, { code: `HTTP2_${formatErrorCode(errorCode)}`, errorCode });
+}
+
+/** A fault of the peer (or a limit that bit) that ends the connection: thrown by parsers, caught where bytes come in. */
+export class ConnectionFault extends Http2Error {
+  override readonly errorCode: ErrorCode;
+
+  constructor(errorCode: ErrorCode, message: string) {
+    super(message, { code: `HTTP2_${formatErrorCode(errorCode)}`, errorCode });
+    this.errorCode = errorCode;
+  }
 }

@@ -34,6 +34,7 @@ export type Http2Limit =
   | "headerCount"
   | "headerBlockBytes"
   | "continuationFrames"
+  | "informationalHeads"
   | "controlFrameBytes";
 
 /** Every limit and size. Undefined fields take the default in the comment; `server | client` where they differ. */
@@ -58,6 +59,8 @@ export interface Http2Options {
   readonly maxHeaderBlockBytes?: number;
   /** CONTINUATION frames of one header block. Default 8. */
   readonly maxContinuationFrames?: number;
+  /** 1xx heads of one response. Default 16. */
+  readonly maxInformationalHeads?: number;
   /** Dynamic table that peers may use towards us, bytes. Default 4096; 0 switches it off. */
   readonly headerTableSize?: number;
   /** Dynamic table that we use towards peers, bytes, if they allow as much. Default 4096. */
@@ -109,6 +112,7 @@ export function resolveHttp2Options(role: Http2Role, options: Http2Options = {})
     maxHeaderCount: options.maxHeaderCount ?? 64,
     maxHeaderBlockBytes: options.maxHeaderBlockBytes ?? maxHeaderListBytes,
     maxContinuationFrames: options.maxContinuationFrames ?? 8,
+    maxInformationalHeads: options.maxInformationalHeads ?? 16,
     headerTableSize: options.headerTableSize ?? 4096,
     encoderTableSize: options.encoderTableSize ?? 4096,
     maxSendBufferBytes: options.maxSendBufferBytes ?? (role === "server" ? 400 * KIB : 4 * MIB),

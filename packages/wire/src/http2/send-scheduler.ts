@@ -1,0 +1,128 @@
+import { DEFAULT_WINDOW_SIZE } from "./frame.ts";
+import { SendWindow } from "./flow-control.ts";
+import type { Output } from "./output.ts";
+import type { SessionStats } from "./session-stats.ts";
+import type { EngineStream } from "./stream.ts";
+
+/** DATA is serialised in batches of about this size; more would only make the copies miss the cache. */
+const BATCH_BYTES = 128 * 1024;
+
+export interface SchedulerEvents {
+  /** The batch is full: hand the output to the channel now, if it takes any. */
+  flushNow(): void;
+  /** Everything the stream had queued is serialised. */
+  onQueueEmpty(stream: EngineStream): void;
+  /** Something was serialised of a stream whose writer waits for onDrain. */
+  onProgress(stream: EngineStream): void;
+}
+
+/**
+ * Decides whose DATA goes next: streams that have bytes and window take turns of one frame each. A stream that finds nobody
+ * waiting is serialised straight from the caller's chunk.
+ */
+export class SendScheduler {
+  readonly connectionWindow: SendWindow = new SendWindow(DEFAULT_WINDOW_SIZE);
+  /** The channel is full: nothing is serialised before it drained. */
+  blocked = false;
+  /** Largest DATA payload now. */
+  maxPayload: number;
+
+  readonly #output: Output;
+  readonly #stats: SessionStats;
+  readonly #events: SchedulerEvents;
+  /** Streams with queued bytes and window, as a list through `nextInRing`. */
+  #first: EngineStream | undefined;
+  #last: EngineStream | undefined;
+
+  constructor(output: Output, stats: SessionStats, events: SchedulerEvents, maxPayload: number) {
+    this.#output = output;
+    this.#stats = stats;
+    this.#events = events;
+    this.maxPayload = maxPayload;
+  }
+
+  /** True when `pump` would serialise something. */
+  get hasWork(): boolean {
+    return this.#first !== undefined && !this.blocked && this.connectionWindow.available > 0;
+  }
+
+  write(stream: EngineStream, chunk: Uint8Array): void {
+    const sent = this.#first === undefined && stream.bufferedBytes === 0 ? this.#writeThrough(stream, chunk) : 0;
+    if (sent === chunk.length || stream.closed) return;
+    stream.queue.append(chunk, sent, chunk.length);
+    this.#stats.queuedBytes += chunk.length - sent;
+    this.enqueue(stream);
+  }
+
+  /** The stream may have become ready: bytes came, or its window opened. */
+  enqueue(stream: EngineStream): void {
+    if (stream.inRing || stream.detached || stream.bufferedBytes === 0 || stream.sendWindow.available <= 0) return;
+    stream.inRing = true;
+    stream.nextInRing = undefined;
+    if (this.#last === undefined) this.#first = stream;
+    else this.#last.nextInRing = stream;
+    this.#last = stream;
+  }
+
+  /** Drops what the stream queued. */
+  drop(stream: EngineStream): void {
+    if (stream.bufferedBytes > 0) this.#stats.queuedBytes -= stream.queue.clear();
+  }
+
+  /** Serialises up to one batch. */
+  pump(): void {
+    while (this.hasWork && this.#output.length < BATCH_BYTES) {
+      const stream = this.#takeFirst();
+      const length = Math.min(
+        stream.bufferedBytes,
+        stream.sendWindow.available,
+        this.connectionWindow.available,
+        this.maxPayload,
+      );
+      // Reset, or its window shrank, since it was enqueued.
+      if (length <= 0 || stream.detached) continue;
+      this.#output.queuedData(stream.id, stream.queue, length, this.maxPayload);
+      this.#account(stream, length);
+      this.#stats.queuedBytes -= length;
+      this.enqueue(stream);
+      if (stream.bufferedBytes === 0) this.#events.onQueueEmpty(stream);
+      if (stream.awaitsDrain) this.#events.onProgress(stream);
+    }
+  }
+
+  #writeThrough(stream: EngineStream, chunk: Uint8Array): number {
+    let from = 0;
+    while (from < chunk.length && !this.blocked) {
+      if (this.#output.length >= BATCH_BYTES) {
+        this.#events.flushNow();
+        if (this.blocked || stream.closed || this.#output.length >= BATCH_BYTES) break;
+      }
+      const length = Math.min(
+        chunk.length - from,
+        stream.sendWindow.available,
+        this.connectionWindow.available,
+        BATCH_BYTES,
+      );
+      if (length <= 0) break;
+      this.#output.data(stream.id, chunk, from, from + length, this.maxPayload);
+      this.#account(stream, length);
+      from += length;
+    }
+    return from;
+  }
+
+  #account(stream: EngineStream, length: number): void {
+    stream.sendWindow.available -= length;
+    this.connectionWindow.available -= length;
+    this.#stats.dataBytesSent += length;
+  }
+
+  #takeFirst(): EngineStream {
+    const stream = this.#first as EngineStream;
+    this.#first = stream.nextInRing;
+    if (this.#first === undefined) this.#last = undefined;
+    stream.nextInRing = undefined;
+    stream.inRing = false;
+    return stream;
+  }
+}
