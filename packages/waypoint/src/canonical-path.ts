@@ -1,0 +1,45 @@
+/** The one form of a request target that routing, authorization and the upstream see. */
+export interface CanonicalTarget {
+  /** Begins with `/` (or is `*`); dot segments are resolved, unreserved characters are not percent-encoded. */
+  readonly path: string;
+  /** With its `?`; empty when there is none. Untouched: no policy looks at it. */
+  readonly query: string;
+}
+
+/**
+ * Brings a target into canonical form, or says undefined when it has none that every server behind us would read alike
+ * (RFC 3986 §6.2.2; Istio's BASE path normalization). Refused: fragments, bytes outside printable ASCII, broken
+ * percent-encodings, encoded NUL. A backslash becomes a slash, as in Envoy. `%2F` stays: it is data, not a separator.
+ */
+export function canonicalTarget(target: string): CanonicalTarget | undefined {
+  if (target === "*") return { path: "*", query: "" };
+  if (!/^[/\\][!-~]*$/.test(target) || target.includes("#")) return undefined;
+  const at = target.indexOf("?");
+  const rawPath = at < 0 ? target : target.slice(0, at);
+  const query = at < 0 ? "" : target.slice(at);
+  if (/%(?![0-9A-Fa-f]{2})/.test(rawPath) || /%00/.test(rawPath)) return undefined;
+  const decoded = rawPath
+    .replaceAll(/%([0-9A-Fa-f]{2})/g, (whole, hex: string) => {
+      const char = String.fromCharCode(Number.parseInt(hex, 16));
+      return /[A-Za-z0-9._~-]/.test(char) ? char : whole.toUpperCase();
+    })
+    .replaceAll("\\", "/");
+  return { path: removeDotSegments(decoded), query };
+}
+
+/** RFC 3986 §5.2.4; a path that climbs above the root stays at the root. Empty segments are kept. */
+function removeDotSegments(path: string): string {
+  if (!path.includes("/.")) return path;
+  const output: string[] = [];
+  const segments = path.split("/").slice(1);
+  for (const [index, segment] of segments.entries()) {
+    const last = index === segments.length - 1;
+    if (segment === "." || segment === "..") {
+      if (segment === "..") output.pop();
+      if (last) output.push("");
+    } else {
+      output.push(segment);
+    }
+  }
+  return `/${output.join("/")}`;
+}
