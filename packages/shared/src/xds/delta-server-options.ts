@@ -3,7 +3,7 @@ import type { Clock } from "../process/index.ts";
 import type { Logger } from "../telemetry/index.ts";
 import type { XdsNode } from "./delta-client-options.ts";
 
-/** A resource as it is served. Its version is a hash of `body` and its aliases. */
+/** A resource as it is served. Its version is a hash of `body`. */
 export interface ServedResource {
   readonly name: string;
   /** Other names that on-demand clients may subscribe by (`network/ip`). */
@@ -45,7 +45,7 @@ export interface DeltaXdsServerOptions<Principal> {
   readonly authenticate: (credentials: StreamCredentials) => Promise<Principal>;
   /** Checks what the client says of itself; a returned reason refuses the stream (PERMISSION_DENIED). */
   readonly checkNode?: (principal: Principal, node: XdsNode) => string | undefined;
-  /** Which snapshot a client sees of a type; undefined: it may not have this type (answered with nothing, and logged). */
+  /** Which snapshot a client sees of a type; undefined: it may not have this type, and is never answered (logged). */
   readonly scopeOf: (peer: XdsPeer<Principal>, typeUrl: string) => string | undefined;
   /** Names that an on-demand client gets without asking (`node/<its node>`). Default: none. */
   readonly impliedNames?: (peer: XdsPeer<Principal>, typeUrl: string) => readonly string[];
@@ -101,7 +101,7 @@ export interface AckEvent<Principal> {
 
 /** Serves snapshots of resources over delta ADS and keeps every client in step with them. */
 export interface DeltaXdsServer<Principal> {
-  /** Adds the ADS service to a gRPC server (which may serve the CA too). */
+  /** For {@link listenGrpc}, next to other services of the same port (the CA). */
   readonly service: GrpcService;
   /** Replaces the snapshot of a type and scope, and pushes what differs. Until the first call its clients get no answer. */
   publish(typeUrl: string, scope: string, resources: Iterable<ServedResource>): void;
