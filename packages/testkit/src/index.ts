@@ -1,1 +1,2 @@
-export {};
+export * from "./fake-xds-server.ts";
+export * from "./mesh-fixtures.ts";
