@@ -1,0 +1,126 @@
+import type { ConnectionFacts } from "@hairpin/shared/authz";
+import type { MeshChange, MeshLookup } from "@hairpin/shared/discovery";
+import type { SocketAddress, Workload } from "@hairpin/shared/model";
+import { formatSocketAddress } from "@hairpin/shared/model";
+import { reasonToClose } from "./inbound/plan-connection.ts";
+import { ZtunnelError } from "./response-flag.ts";
+
+interface TrackedConnection {
+  /** Kubernetes' uid of the pod that the connection belongs to. */
+  readonly podUid: string;
+  readonly source: SocketAddress;
+  /** Where the socket that we dialled goes. */
+  readonly actualDestination: SocketAddress;
+  readonly protocol: "HBONE" | "TCP";
+  /** Ends both sides now; its access log will give this error. */
+  close(error: Error): void;
+}
+
+/** An inbound connection that was let through, with all that is needed to decide it again. */
+export interface TrackedInbound extends TrackedConnection {
+  /** The service host name that the caller addressed, if it said. */
+  readonly originalDestination: string | undefined;
+  /** As it was when the connection opened; its current entry decides. */
+  readonly local: Workload;
+  readonly facts: ConnectionFacts;
+  readonly hairpinned: boolean;
+}
+
+export interface TrackedOutbound extends TrackedConnection {
+  readonly originalDestination: SocketAddress;
+}
+
+/** One connection as `/config_dump` shows it. */
+export interface ConnectionDump {
+  readonly src: string;
+  readonly originalDst: string | null;
+  readonly actualDst: string;
+  readonly protocol: string;
+}
+
+/**
+ * The open connections of this node's pods. Inbound ones are decided again whenever a policy, a workload's list of
+ * policies or its enforcement changes: those that would be refused now are closed in the same turn.
+ */
+export class ConnectionTable {
+  readonly #mesh: MeshLookup;
+  readonly #inbound = new Set<TrackedInbound>();
+  readonly #outbound = new Set<TrackedOutbound>();
+
+  constructor(mesh: MeshLookup) {
+    this.#mesh = mesh;
+  }
+
+  get size(): number {
+    return this.#inbound.size + this.#outbound.size;
+  }
+
+  /** Returns what takes the connection out again; call it once the connection is closed. */
+  trackInbound(connection: TrackedInbound): () => void {
+    this.#inbound.add(connection);
+    return () => this.#inbound.delete(connection);
+  }
+
+  trackOutbound(connection: TrackedOutbound): () => void {
+    this.#outbound.add(connection);
+    return () => this.#outbound.delete(connection);
+  }
+
+  /** Starts to follow the mesh's changes. Returns what stops it. */
+  watch(): () => void {
+    return this.#mesh.onChange((change) => this.closeRefused(change));
+  }
+
+  /**
+   * Closes the inbound connections that the change makes refused. Cost: one policy decision for each connection when a
+   * policy changed, else for each connection of the workloads whose rules changed.
+   */
+  closeRefused(change: MeshChange): void {
+    if (change.policies.size === 0 && change.inboundRules.size === 0) return;
+    for (const connection of this.#inbound) {
+      if (change.policies.size === 0 && !change.inboundRules.has(connection.local.uid)) continue;
+      const reason = this.#reasonToClose(connection);
+      if (reason === undefined) continue;
+      const message = `connection closed due to policy change: ${reason}`;
+      connection.close(new ZtunnelError(message, { code: "CONNECTION_POLICY_CHANGED", origin: "internal" }));
+    }
+  }
+
+  /** Closes the connections of one pod, or all. */
+  closeAll(error: Error, podUid?: string): void {
+    for (const connection of [...this.#inbound, ...this.#outbound]) {
+      if (podUid === undefined || connection.podUid === podUid) connection.close(error);
+    }
+  }
+
+  /** Inbound tunnels of one caller to one destination are one row, as in ztunnel. */
+  dump(podUid: string): { readonly inbound: readonly ConnectionDump[]; readonly outbound: readonly ConnectionDump[] } {
+    const inbound = new Map<string, ConnectionDump>();
+    for (const connection of this.#inbound) {
+      if (connection.podUid !== podUid) continue;
+      const row = dumpRow(connection, connection.originalDestination ?? null);
+      inbound.set(JSON.stringify(row), row);
+    }
+    const outbound = [...this.#outbound]
+      .filter((connection) => connection.podUid === podUid)
+      .map((connection) => dumpRow(connection, formatSocketAddress(connection.originalDestination)));
+    return { inbound: [...inbound.values()], outbound };
+  }
+
+  /** A workload that is gone from the mesh is decided by what was known of it last. */
+  #reasonToClose(connection: TrackedInbound): string | undefined {
+    const local = this.#mesh.findWorkloadByUid(connection.local.uid) ?? connection.local;
+    const decision = this.#mesh.authorize(local, connection.facts);
+    const { hairpinned, facts } = connection;
+    return reasonToClose({ peerIdentity: facts.sourceIdentity, hairpinned }, local, decision);
+  }
+}
+
+function dumpRow(connection: TrackedConnection, originalDst: string | null): ConnectionDump {
+  return {
+    src: formatSocketAddress(connection.source),
+    originalDst,
+    actualDst: formatSocketAddress(connection.actualDestination),
+    protocol: connection.protocol,
+  };
+}

@@ -1,0 +1,111 @@
+import { closeSync } from "node:fs";
+import { isIPv6, type Socket } from "node:net";
+import {
+  createDialSocket,
+  createListener,
+  hasCode,
+  type NetnsHandle,
+  originalDestination,
+  setKeepalive,
+  setUserTimeout,
+  socketFd,
+} from "@hairpin/native";
+import type { SocketAddress } from "@hairpin/shared/model";
+import { connectTcp, listenTcp, type TcpListener } from "@hairpin/wire";
+import type { KeepaliveConfig, ZtunnelConfig } from "./config.ts";
+import { localAddress } from "./pod-context.ts";
+import type { PodConnectOptions, PodListenOptions, PodNetwork } from "./pod-network.ts";
+
+export interface NativePodNetworkOptions {
+  /** SO_MARK of every socket: the pod's rules let marked traffic pass. Undefined: none (ztunnel's own netns). */
+  readonly mark: number | undefined;
+  readonly reusePort: boolean;
+  readonly ipv6: boolean;
+  readonly originalSource: ZtunnelConfig["originalSource"];
+  readonly keepalive: KeepaliveConfig;
+}
+
+/** RFC 5737: an address that is nobody's, to try whether foreign source addresses are permitted. */
+const probeAddress = "192.0.2.1";
+
+/**
+ * The sockets of a network namespace. Owns the handle. Throws `EPERM` when source addresses must be kept
+ * (ENABLE_ORIG_SRC=true) and the kernel does not let us.
+ */
+export function createNativePodNetwork(netns: NetnsHandle, options: NativePodNetworkOptions): PodNetwork {
+  const canSpoofSource = options.originalSource !== "never" && probeSpoofing(netns, options);
+  const place = { netns, ...(options.mark === undefined ? {} : { mark: options.mark }) };
+  const transparent = ({ required: "required", "best-effort": "best-effort", never: "off" } as const)[
+    options.originalSource
+  ];
+  const createAnyListener = (port: number): number => {
+    const common = { ...place, port, reusePort: options.reusePort, transparent };
+    if (!options.ipv6) return createListener({ ...common, ip: "0.0.0.0" });
+    try {
+      return createListener({ ...common, ip: "::" });
+    } catch (error) {
+      // The pod has no IPv6 at all.
+      if (!hasCode(error, "EAFNOSUPPORT", "EADDRNOTAVAIL")) throw error;
+      return createListener({ ...common, ip: "0.0.0.0" });
+    }
+  };
+  return {
+    canSpoofSource,
+    listen(port: number, { onConnection, keepalive }: PodListenOptions): Promise<TcpListener> {
+      return listenTcp({
+        fd: createAnyListener(port),
+        onConnection: (socket) => {
+          if (keepalive) keepAlive(socket, options.keepalive);
+          onConnection(socket);
+        },
+      });
+    },
+    async connect(destination: SocketAddress, { timeoutMs, spoofedSource }: PodConnectOptions): Promise<Socket> {
+      const family = isIPv6(destination.ip) ? 6 : 4;
+      const source = spoofedSource === undefined ? {} : { localIp: spoofedSource, transparent: true };
+      const fd = createDialSocket({ ...place, ...source, family });
+      const socket = await connectTcp({ fd, ip: destination.ip, port: destination.port, timeoutMs });
+      keepAlive(socket, options.keepalive);
+      return socket;
+    },
+    originalDestination(socket: Socket): SocketAddress {
+      const original = tryOriginalDestination(socket) ?? localAddress(socket);
+      if (!original) throw new Error("The socket was closed before its destination was known");
+      return original;
+    },
+    close: () => netns.close(),
+  };
+}
+
+function probeSpoofing(netns: NetnsHandle, { originalSource }: NativePodNetworkOptions): boolean {
+  try {
+    closeSync(createDialSocket({ netns, family: 4, localIp: probeAddress, transparent: true }));
+    return true;
+  } catch (error) {
+    if (originalSource === "best-effort" && hasCode(error, "EPERM", "EADDRNOTAVAIL", "EAFNOSUPPORT")) return false;
+    throw error;
+  }
+}
+
+function keepAlive(
+  socket: Socket,
+  { enabled, timeMs, intervalMs, retries, userTimeoutEnabled }: KeepaliveConfig,
+): void {
+  if (!enabled) return;
+  try {
+    const fd = socketFd(socket);
+    const seconds = (ms: number): number => Math.max(1, Math.round(ms / 1000));
+    setKeepalive(fd, { timeSeconds: seconds(timeMs), intervalSeconds: seconds(intervalMs), retries });
+    if (userTimeoutEnabled) setUserTimeout(fd, timeMs + retries * intervalMs);
+  } catch {
+    // The peer reset it already; the next read says so.
+  }
+}
+
+function tryOriginalDestination(socket: Socket): SocketAddress | undefined {
+  try {
+    return originalDestination(socket);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,29 @@
+import type { Socket } from "node:net";
+import type { IpAddress, SocketAddress } from "@hairpin/shared/model";
+import type { TcpListener } from "@hairpin/wire";
+
+export interface PodConnectOptions {
+  readonly timeoutMs: number;
+  /** Dial from this address, which need not be the pod's (IP_TRANSPARENT): the application sees its real caller. */
+  readonly spoofedSource?: IpAddress | undefined;
+}
+
+export interface PodListenOptions {
+  onConnection(socket: Socket): void;
+  /** TCP keepalive on accepted sockets. Tunnels need none: their sessions PING. */
+  readonly keepalive: boolean;
+}
+
+/** The sockets of one pod: everything is made inside its network namespace and carries our mark. */
+export interface PodNetwork {
+  /** Listens on a port of every address. Raw paused sockets, owned by the callback. */
+  listen(port: number, options: PodListenOptions): Promise<TcpListener>;
+  /** A raw connected socket. Rejects with Node's code or `TCP_CONNECT_TIMEOUT`. */
+  connect(destination: SocketAddress, options: PodConnectOptions): Promise<Socket>;
+  /** Where a redirected connection wanted to go (SO_ORIGINAL_DST); the socket's own address when it was not redirected. */
+  originalDestination(socket: Socket): SocketAddress;
+  /** Whether dials may use another source address than the pod's. */
+  readonly canSpoofSource: boolean;
+  /** Gives the netns back. Sockets live on. */
+  close(): void;
+}

@@ -1,0 +1,97 @@
+import type { RelayCounters } from "@hairpin/hbone";
+import { formatSocketAddress, type SocketAddress } from "@hairpin/shared/model";
+import type { Clock } from "@hairpin/shared/process";
+import { type AccessLog, type MetricRegistry, responseFlags } from "@hairpin/shared/telemetry";
+import { describeFailure } from "../response-flag.ts";
+import {
+  accessLogEntry,
+  type ConnectionDescription,
+  type ConnectionOutcome,
+  trafficLabelsOf,
+} from "./connection-description.ts";
+import { type TrafficHandles, TrafficMetrics } from "./traffic-metrics.ts";
+
+/** How a connection ended, with the error as it was thrown. */
+export type ConnectionEnd = Omit<ConnectionOutcome, "error"> & { readonly error?: unknown };
+
+/** One connection under observation, from its opening (before anything is dialled) to its end. */
+export interface ObservedConnection {
+  /** Live byte counts: give them to the relay. */
+  readonly counters: RelayCounters;
+  /** Call once; further calls do nothing. An `error` decides the response flag and the log level. */
+  close(end?: ConnectionEnd): void;
+}
+
+/** Counts and logs every connection. Byte metrics are brought up to date when they are read, not per chunk. */
+export class ConnectionTelemetry {
+  readonly #metrics: TrafficMetrics;
+  readonly #accessLog: AccessLog;
+  readonly #clock: Clock;
+  readonly #open = new Set<OpenConnection>();
+
+  constructor(components: { readonly metrics: MetricRegistry; readonly accessLog: AccessLog; readonly clock: Clock }) {
+    this.#metrics = new TrafficMetrics(components.metrics, () => this.#collect());
+    this.#accessLog = components.accessLog;
+    this.#clock = components.clock;
+  }
+
+  /** Counts the connection as opened. `openedAt` is when it was accepted, on the clock. */
+  open(description: ConnectionDescription, openedAt: number): ObservedConnection {
+    const handles = this.#metrics.open(trafficLabelsOf(description));
+    const connection = new OpenConnection(handles, (outcome) => {
+      this.#open.delete(connection);
+      const durationMs = this.#clock.now() - openedAt;
+      this.#accessLog.connectionComplete(accessLogEntry(description, connection.counters, durationMs, outcome));
+    });
+    this.#open.add(connection);
+    return connection;
+  }
+
+  /** A connection that ended before it was known who it belongs to: logged, not counted. */
+  failEarly(
+    direction: "inbound" | "outbound",
+    addresses: { readonly source: SocketAddress; readonly destination: SocketAddress },
+    error: string,
+  ): void {
+    this.#accessLog.connectionFailed({
+      sourceAddress: formatSocketAddress(addresses.source),
+      destinationAddress: formatSocketAddress(addresses.destination),
+      direction,
+      error,
+    });
+  }
+
+  #collect(): void {
+    for (const connection of this.#open) connection.collect();
+  }
+}
+
+class OpenConnection implements ObservedConnection {
+  readonly counters: RelayCounters = { bytesReceived: 0, bytesSent: 0 };
+  readonly #handles: TrafficHandles;
+  readonly #onClosed: (outcome: ConnectionOutcome) => void;
+  #collectedReceived = 0;
+  #collectedSent = 0;
+  #closed = false;
+
+  constructor(handles: TrafficHandles, onClosed: (outcome: ConnectionOutcome) => void) {
+    this.#handles = handles;
+    this.#onClosed = onClosed;
+  }
+
+  collect(): void {
+    const { bytesReceived, bytesSent } = this.counters;
+    this.#handles.addBytes(bytesReceived - this.#collectedReceived, bytesSent - this.#collectedSent);
+    this.#collectedReceived = bytesReceived;
+    this.#collectedSent = bytesSent;
+  }
+
+  close(end: ConnectionEnd = {}): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.collect();
+    const failure = end.error === undefined ? undefined : describeFailure(end.error);
+    this.#handles.close(failure?.flag ?? responseFlags.none);
+    this.#onClosed({ ...end, error: failure?.text });
+  }
+}
