@@ -25,7 +25,7 @@ export function createSocketChannel(socket: Socket, options: SocketChannelOption
  * States: open → ending (`end` called, bytes still wait) → ended (FIN sent) → closed; `destroy` and errors lead from each
  * to closed. The two directions end independently; the socket closes itself when both have.
  */
-class SocketChannel implements ByteChannel, RawSocketReceiver {
+export class SocketChannel implements ByteChannel, RawSocketReceiver {
   readonly #socket: Socket;
   readonly #highWaterMark: number;
   readonly #backlog = new WriteBacklog();
@@ -122,6 +122,17 @@ class SocketChannel implements ByteChannel, RawSocketReceiver {
     this.#flowing = false;
     this.#error ??= error;
     this.#abort();
+  }
+
+  /**
+   * Closes without RST and without waiting for the peer: what the kernel has still goes out, what waits here is dropped.
+   * For protocols that tell the end of their stream themselves, as TLS does.
+   */
+  close(): void {
+    if (this.#closing) return;
+    this.#closing = true;
+    this.#flowing = false;
+    this.#socket.destroy();
   }
 
   /**
