@@ -1,1 +1,12 @@
-export {};
+export * from "./ca-client.ts";
+export * from "./ca-method.ts";
+export * from "./certificate.ts";
+export * from "./certificate-authority.ts";
+export * from "./certificate-store.ts";
+export * from "./csr.ts";
+export * from "./errors.ts";
+export * from "./issue-certificate.ts";
+export * from "./key-pair.ts";
+export * from "./pem.ts";
+export * from "./tls-material.ts";
+export * from "./trust-bundle.ts";

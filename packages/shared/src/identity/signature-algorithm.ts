@@ -1,0 +1,48 @@
+import { type KeyObject, sign, verify } from "node:crypto";
+import { type Asn1, childrenOf, oid, oidOf, sequence } from "./der.ts";
+import forge from "node-forge";
+
+interface SignatureAlgorithm {
+  readonly oid: string;
+  readonly keyType: "ec" | "rsa";
+  readonly hash: "sha256" | "sha384" | "sha512";
+}
+
+/** RFC 5758 §3.2, RFC 4055 §5. SHA-1 and MD5 are not here on purpose. */
+const algorithms: readonly SignatureAlgorithm[] = [
+  { oid: "1.2.840.10045.4.3.2", keyType: "ec", hash: "sha256" },
+  { oid: "1.2.840.10045.4.3.3", keyType: "ec", hash: "sha384" },
+  { oid: "1.2.840.10045.4.3.4", keyType: "ec", hash: "sha512" },
+  { oid: "1.2.840.113549.1.1.11", keyType: "rsa", hash: "sha256" },
+  { oid: "1.2.840.113549.1.1.12", keyType: "rsa", hash: "sha384" },
+  { oid: "1.2.840.113549.1.1.13", keyType: "rsa", hash: "sha512" },
+];
+
+/** AlgorithmIdentifier of the signatures that this key makes with SHA-256. Throws `Error` for keys that are neither EC nor RSA. */
+export function signatureAlgorithmOf(key: KeyObject): Asn1 {
+  const found = algorithms.find((one) => one.keyType === key.asymmetricKeyType && one.hash === "sha256");
+  if (found === undefined) throw new Error(`A ${key.asymmetricKeyType ?? "symmetric"} key cannot sign certificates`);
+  // EC: parameters absent (RFC 5758); RSA: NULL (RFC 4055).
+  if (found.keyType === "ec") return sequence(oid(found.oid));
+  return sequence(oid(found.oid), forge.asn1.create(forge.asn1.Class.UNIVERSAL, forge.asn1.Type.NULL, false, ""));
+}
+
+/** A SHA-256 signature; ECDSA as DER. */
+export function signBytes(bytes: Uint8Array, privateKey: KeyObject): Uint8Array {
+  return sign("sha256", bytes, privateKey);
+}
+
+/** Does the signature fit the bytes? The named algorithm must be of the key's own kind. Throws `Error` on unknown algorithms. */
+export function verifySignature(
+  bytes: Uint8Array,
+  algorithm: Asn1 | undefined,
+  signature: Uint8Array,
+  publicKey: KeyObject,
+): boolean {
+  const name = oidOf(childrenOf(algorithm, "signature algorithm")[0], "signature algorithm");
+  const found = algorithms.find((one) => one.oid === name);
+  if (found === undefined) throw new Error(`signature algorithm ${name} is not accepted`);
+  if (found.keyType !== publicKey.asymmetricKeyType)
+    throw new Error(`signature algorithm ${name} does not fit the key`);
+  return verify(found.hash, bytes, publicKey, signature);
+}
