@@ -1,0 +1,31 @@
+import type { AmbientModel } from "../ambient/ambient-model.ts";
+import type { Problem } from "../ambient/build-each.ts";
+import { type ConditionInit, type StatusUpdate, condition } from "./status-update.ts";
+
+const boundType = "hairpin.mesh/WaypointBound";
+
+/** Only bad news: pods whose waypoint cannot be used. Every pod is listed, so that old news goes away. */
+export function podConditions(model: AmbientModel): StatusUpdate[] {
+  return [...model.pods.values()].map(({ record, binding, enforcement }) => {
+    const conditions: ConditionInit[] = [];
+    const { resolution } = binding;
+    if (resolution.kind === "refused") {
+      const effect = enforcement.kind === "refuse" ? "connections to this pod are refused" : "nothing is enforced";
+      conditions.push(condition(boundType, false, resolution.reason, `${resolution.message}; ${effect}`));
+    } else if (resolution.kind === "unsupported" && !resolution.inherited)
+      conditions.push(condition(boundType, false, "UnsupportedTrafficType", resolution.message));
+    return { object: record.pod, conditions };
+  });
+}
+
+const policyKinds: ReadonlySet<string> = new Set(["AuthorizationPolicy"]);
+
+/** Objects that could not be read; policies say it in conditions of their own. */
+export function problemConditions(problems: readonly Problem[]): StatusUpdate[] {
+  return problems
+    .filter(({ object }) => !policyKinds.has(object.kind))
+    .map(({ object, reason }) => ({
+      object,
+      conditions: [condition("hairpin.mesh/Readable", false, "Invalid", `ignored by the mesh: ${reason}`)],
+    }));
+}
