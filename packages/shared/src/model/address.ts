@@ -59,7 +59,7 @@ export function formatSocketAddress(address: SocketAddress): string {
 export function tryParseSocketAddress(text: string): SocketAddress | undefined {
   const match = /^(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([0-9]{1,5})$/.exec(text);
   if (!match) return undefined;
-  const ip = match[1] === undefined ? ipv4Only(match[2] ?? "") : tryParseIp(match[1]);
+  const ip = match[1] === undefined ? ipv4Only(match[2] ?? "") : bracketed(match[1]);
   const port = Number(match[3]);
   if (ip === undefined || port < 1 || port > 65535 || String(port) !== match[3]) return undefined;
   return { ip, port };
@@ -70,13 +70,18 @@ export function formatNetworkAddress(address: NetworkAddress): string {
   return `${address.network}/${address.ip}`;
 }
 
-/** Reads `ip` or `ip/length`. Throws `Error` naming the text. */
+/**
+ * Reads `ip` or `ip/length`. The length of an IPv4-mapped range counts from bit 96 on, since the range is held as IPv4. Throws
+ * `Error` naming the text.
+ */
 export function parseCidr(text: string): Cidr {
   const [ipText = "", lengthText, ...rest] = text.split("/");
   const ip = parseIp(ipText);
   const full = isIPv4(ip) ? 32 : 128;
   if (lengthText === undefined) return { ip, prefixLength: full };
-  const prefixLength = /^[0-9]{1,3}$/.test(lengthText) ? Number(lengthText) : -1;
+  const mappedBits = full === 32 && ipText.includes(":") ? 96 : 0;
+  const isNumber = /^(?:0|[1-9][0-9]{0,2})$/.test(lengthText);
+  const prefixLength = isNumber ? Number(lengthText) - mappedBits : -1;
   if (rest.length > 0 || prefixLength < 0 || prefixLength > full)
     throw new Error(`${JSON.stringify(text)} is not a CIDR`);
   return { ip, prefixLength };
@@ -97,6 +102,11 @@ export function cidrContains(cidr: Cidr, ip: IpAddress): boolean {
 
 export function isLoopback(ip: IpAddress): boolean {
   return ip.startsWith("127.") || ip === "::1";
+}
+
+/** Brackets hold IPv6 only (RFC 3986 §3.2.2); a mapped one is its IPv4. */
+function bracketed(text: string): IpAddress | undefined {
+  return text.includes(":") ? tryParseIp(text) : undefined;
 }
 
 function ipv4Only(text: string): IpAddress | undefined {
