@@ -19,13 +19,13 @@ const DEFAULT_LINGER_MS = 1000;
  * Speaks HTTP/2 over a connected channel, in which no byte was read yet. The session owns the channel from here on.
  * Throws `HTTP2_INVALID_OPTION`; the channel was not touched then.
  */
-export function createHttp2Session(
-  role: Http2Role,
-  channel: ByteChannel,
-  handler: Http2SessionHandler,
-  options: Http2SessionOptions = {},
-): Http2Session {
-  return new ChannelSession(role, channel, handler, options);
+export function createHttp2Session(session: {
+  readonly role: Http2Role;
+  readonly channel: ByteChannel;
+  readonly handler: Http2SessionHandler;
+  readonly options?: Http2SessionOptions;
+}): Http2Session {
+  return new ChannelSession(session.role, session.channel, session.handler, session.options ?? {});
 }
 
 /**
