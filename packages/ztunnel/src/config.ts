@@ -63,6 +63,8 @@ export interface ZtunnelConfig {
   readonly token: TokenSource;
   /** Node metadata sent to the control plane, from ISTIO_META_* and ISTIO_METAJSON_*. */
   readonly metadata: Readonly<Record<string, unknown>>;
+  /** ISTIO_META_ISTIO_VERSION; `unknown` when unset. */
+  readonly istioVersion: string;
   readonly secretTtlMs: number;
   readonly pool: { readonly maxStreamsPerConnection: number; readonly unusedReleaseMs: number };
   readonly http2: { readonly streamWindow: number; readonly connectionWindow: number; readonly frameSize: number };
@@ -115,6 +117,7 @@ export function readConfig(environment: Environment): ZtunnelConfig {
     ca: readEndpoint(reader, environment, "CA"),
     token: readToken(reader),
     metadata: readMetadata(reader, environment),
+    istioVersion: reader.string("ISTIO_META_ISTIO_VERSION", "unknown"),
     secretTtlMs: reader.durationMs("SECRET_TTL", 24 * hourMs, { min: 1000 }),
     pool: {
       maxStreamsPerConnection: reader.integer("POOL_MAX_STREAMS_PER_CONNECTION", 100, { min: 1, max: 10_000 }),

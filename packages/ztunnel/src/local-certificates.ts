@@ -3,13 +3,13 @@ import { createTlsMaterial } from "@hairpin/shared/identity";
 import type { MeshChange, MeshLookup } from "@hairpin/shared/discovery";
 import { equalIdentity, formatSpiffeId, type Identity, type Workload } from "@hairpin/shared/model";
 import { type Clock, errorMessage } from "@hairpin/shared/process";
-import type { Logger } from "@hairpin/shared/telemetry";
 import type { TlsContext, TlsEngine } from "@hairpin/wire";
 import { ZtunnelError } from "./response-flag.ts";
 
 /** The part of the certificate store that is needed here. */
 export interface CertificateProvider {
   fetch(identity: Identity): Promise<Certificate>;
+  prefetch(identity: Identity): void;
   forget(identity: Identity): void;
 }
 
@@ -18,7 +18,6 @@ export interface LocalCertificatesComponents {
   readonly tls: TlsEngine;
   readonly mesh: MeshLookup;
   readonly clock: Clock;
-  readonly logger: Logger;
 }
 
 /** How long a replaced TLS context is kept for handshakes that have just been given it. */
@@ -96,10 +95,7 @@ export class LocalCertificates {
     const key = formatSpiffeId(identity);
     const holders = this.#holders.get(key) ?? new Set();
     this.#holders.set(key, holders.add(uid));
-    if (holders.size > 1) return;
-    this.#components.store.fetch(identity).catch((error: unknown) => {
-      this.#components.logger.warn("certificate not fetched in advance", { identity: key, error });
-    });
+    if (holders.size === 1) this.#components.store.prefetch(identity);
   }
 
   #release(uid: string, identity: Identity): void {

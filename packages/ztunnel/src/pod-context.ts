@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import type { TunnelDialer } from "@hairpin/hbone";
+import type { TunnelDialer, TunnelListenerOptions } from "@hairpin/hbone";
 import type { MeshLookup, PodInfo } from "@hairpin/shared/discovery";
 import type { Identity, IpAddress, SocketAddress } from "@hairpin/shared/model";
 import { parseIp } from "@hairpin/shared/model";
@@ -17,9 +17,9 @@ export interface DataPath {
   readonly telemetry: ConnectionTelemetry;
   readonly tls: TlsEngine;
   /** The TLS context of a local workload, or of ztunnel itself. Rejects with `CERTIFICATE_UNAVAILABLE`. */
-  contextFor(identity: Identity): Promise<TlsContext>;
+  readonly contextFor: (identity: Identity) => Promise<TlsContext>;
   /** Finds the address of an endpoint that is known by DNS name only. */
-  resolveHostname(hostname: string): Promise<IpAddress>;
+  readonly resolveHostname: (hostname: string) => Promise<IpAddress>;
   readonly clock: Clock;
   readonly drain: Drain;
   readonly logger: Logger;
@@ -37,7 +37,8 @@ export interface DataPathOptions {
   readonly policyWaitMs: number;
   /** TCP connect, to applications and to other proxies. */
   readonly connectTimeoutMs: number;
-  readonly handshakeTimeoutMs: number;
+  /** Of accepted sessions. */
+  readonly listener: TunnelListenerOptions;
   readonly responseBaggage: boolean;
   /** Connections of one pod and direction at once; more are closed at once and counted. */
   readonly maxConnectionsPerListener: number;

@@ -9,7 +9,7 @@ export interface PodConnectOptions {
 }
 
 export interface PodListenOptions {
-  onConnection(socket: Socket): void;
+  readonly onConnection: (socket: Socket) => void;
   /** TCP keepalive on accepted sockets. Tunnels need none: their sessions PING. */
   readonly keepalive: boolean;
 }

@@ -15,19 +15,19 @@ export type ZtunnelErrorCode =
   | "POD_REMOVED"
   | "WORKLOAD_UNKNOWN";
 
+interface ZtunnelErrorOptions {
+  readonly code: ZtunnelErrorCode;
+  readonly origin: "downstream" | "upstream" | "internal";
+  readonly cause?: unknown;
+}
+
 /** An error of this package; its codes are in the README. */
 export class ZtunnelError extends MeshError {
   declare readonly code: ZtunnelErrorCode;
 
-  constructor(
-    message: string,
-    options: {
-      readonly code: ZtunnelErrorCode;
-      readonly origin: "downstream" | "upstream" | "internal";
-      readonly cause?: unknown;
-      readonly details?: Readonly<Record<string, unknown>>;
-    },
-  ) {
+  // Narrows the codes.
+  // oxlint-disable-next-line no-useless-constructor
+  constructor(message: string, options: ZtunnelErrorOptions) {
     super(message, options);
   }
 }

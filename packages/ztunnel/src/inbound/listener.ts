@@ -2,7 +2,6 @@ import type { Socket } from "node:net";
 import {
   acceptTunnelSession,
   connectHeader,
-  defaultTunnelListenerOptions,
   formatBaggage,
   type InboundConnect,
   type InboundTunnelSession,
@@ -50,9 +49,8 @@ export async function serveInboundSession(
         request.refuse(503);
       });
     };
-    const listenerOptions = { ...defaultTunnelListenerOptions, handshakeTimeoutMs: options.handshakeTimeoutMs };
     const accept = { socket, context, trustDomain, onConnect };
-    const session = await acceptTunnelSession({ tls, clock }, listenerOptions, accept);
+    const session = await acceptTunnelSession({ tls, clock }, options.listener, accept);
     onSession(session);
     await session.whenClosed;
   } catch (error) {

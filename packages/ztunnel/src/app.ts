@@ -1,0 +1,179 @@
+import { raiseFileLimit } from "@hairpin/native";
+import { MeshState } from "@hairpin/shared/discovery";
+import { CertificateStore } from "@hairpin/shared/identity";
+import {
+  type Clock,
+  type Component,
+  Drain,
+  errorMessage,
+  Readiness,
+  type RunningComponents,
+  runComponents,
+  systemClock,
+} from "@hairpin/shared/process";
+import {
+  type AdminRoutes,
+  type AdminServer,
+  createLogger,
+  metricsRoutes,
+  MetricRegistry,
+  readinessRoutes,
+  registerProcessMetrics,
+  type RootLogger,
+  startAdminServer,
+} from "@hairpin/shared/telemetry";
+import { createNodeTlsEngine, type TlsEngine } from "@hairpin/wire";
+import { configDump } from "./admin/config-dump.ts";
+import { adminRoutes } from "./admin/routes.ts";
+import type { ZtunnelConfig } from "./config.ts";
+import { createMeshClient, createNodeCaClient } from "./control-plane.ts";
+import { DataPlane } from "./data-plane.ts";
+
+/** Of this program; also in `istio_build`. */
+const version = "0.1.0";
+
+export interface ZtunnelComponents {
+  readonly logger: RootLogger;
+  readonly clock?: Clock;
+  readonly tls?: TlsEngine;
+  /** Called by POST /quitquitquit. */
+  readonly quit: () => void;
+}
+
+/** A ztunnel put together and not started. */
+export interface Ztunnel {
+  /** In the order in which they start. */
+  readonly components: readonly Component[];
+  readonly readiness: Readiness;
+  readonly mesh: MeshState;
+  readonly dataPlane: DataPlane;
+  /** No new connections; resolves when the open ones ended, or at the deadline. Stop the components then. */
+  drain(): Promise<void>;
+}
+
+/** Puts a ztunnel together. */
+export function createZtunnel(config: ZtunnelConfig, given: ZtunnelComponents): Ztunnel {
+  const { logger, clock = systemClock, tls = createNodeTlsEngine() } = given;
+  const readiness = new Readiness();
+  const tasks = {
+    state: readiness.task("state manager"),
+    proxy: readiness.task("proxy"),
+    pods: readiness.task("workload proxy manager"),
+  };
+  const metrics = new MetricRegistry();
+  registerProcessMetrics(metrics);
+  registerBuild(metrics, config);
+  const drain = new Drain(clock);
+  const mesh = new MeshState({ clock }, { clusterId: config.clusterId });
+  const caClient = createNodeCaClient(config, clock);
+  const store = new CertificateStore({ source: caClient, clock, logger: logger.child("identity") });
+  const xds = createMeshClient(config, { mesh, clock, logger, metrics });
+  const dataPlane = new DataPlane(config, { mesh, store, tls, clock, drain, logger, metrics });
+  const dump = (): unknown =>
+    configDump({
+      mesh,
+      certificates: store.list(),
+      config,
+      pods: dataPlane.pods.states(),
+      table: dataPlane.table,
+      version,
+    });
+  const admin = adminRoutes({ configDump: dump, levels: logger.levels, quit: given.quit });
+  return {
+    components: [
+      serverComponent("readiness server", config.readiness, readinessRoutes(readiness), logger, true),
+      serverComponent("metrics server", config.metrics, metricsRoutes(metrics), logger, true),
+      serverComponent("admin server", config.admin, admin, logger),
+      store,
+      xds,
+      dataPlaneComponent(dataPlane, { whenKnown: xds.whenSynced(), tasks, logger }),
+    ],
+    readiness,
+    mesh,
+    dataPlane,
+    async drain() {
+      drain.begin(config.drainDeadlineMs);
+      await dataPlane.drain();
+      const outcome = await drain.whenEmpty();
+      logger.info("drained", { outcome, connections: drain.tracked });
+    },
+  };
+}
+
+/** Runs a ztunnel until SIGTERM, SIGINT or /quitquitquit. */
+export async function runZtunnel(config: ZtunnelConfig): Promise<RunningComponents> {
+  const logger = createLogger({ level: config.log.level, format: config.log.format });
+  const { soft } = raiseFileLimit();
+  logger.info("starting", { version, node: config.nodeName, file_limit: soft });
+  const quit = (): void => void running.then((components) => components.stop("SIGTERM (quitquitquit)"));
+  const ztunnel = createZtunnel(config, { logger, quit });
+  const running = runComponents(ztunnel.components, { logger, onShutdown: () => ztunnel.drain() });
+  return await running;
+}
+
+interface DataPlaneGate {
+  /** Settles once the mesh is known: nothing is served before (fail closed). */
+  readonly whenKnown: Promise<void>;
+  readonly tasks: Readonly<Record<"state" | "proxy", { done(): void }>>;
+  readonly logger: RootLogger;
+}
+
+/** Starts the data plane once the mesh is known. Starting does not wait for it: the process can be stopped meanwhile. */
+function dataPlaneComponent(dataPlane: DataPlane, { whenKnown, tasks, logger }: DataPlaneGate): Component {
+  let stopped = false;
+  // Rejects when the client is stopped before it was in sync.
+  whenKnown.catch(() => {});
+  const begin = async (): Promise<void> => {
+    await whenKnown;
+    if (stopped) return;
+    tasks.state.done();
+    await dataPlane.start();
+    tasks.proxy.done();
+    logger.info("data plane started");
+  };
+  return {
+    name: "data plane",
+    async start() {
+      begin().catch((error: unknown) => {
+        if (!stopped) logger.error("data plane did not start", { error: errorMessage(error) });
+      });
+    },
+    async stop() {
+      stopped = true;
+      await dataPlane.stop();
+    },
+  };
+}
+
+function serverComponent(
+  name: string,
+  place: { readonly host: string; readonly port: number },
+  routes: AdminRoutes,
+  logger: RootLogger,
+  anyHost = false,
+): Component {
+  let server: AdminServer | undefined;
+  return {
+    name,
+    async start() {
+      server = await startAdminServer({ ...place, routes, logger: logger.child("admin"), anyHost });
+      logger.info("listener established", {
+        component: name,
+        address: server.address.address,
+        port: server.address.port,
+      });
+    },
+    async stop() {
+      await server?.close();
+    },
+  };
+}
+
+function registerBuild(metrics: MetricRegistry, config: ZtunnelConfig): void {
+  const build = metrics.gauge({
+    name: "istio_build",
+    help: "Istio component build info.",
+    labels: ["component", "tag"],
+  });
+  build.handle({ component: "ztunnel", tag: config.istioVersion === "unknown" ? version : config.istioVersion }).set(1);
+}
