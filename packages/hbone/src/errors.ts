@@ -1,4 +1,4 @@
-import { MeshError } from "@hairpin/shared/process";
+import { MeshError, type MeshErrorOptions } from "@hairpin/shared/process";
 
 /** Stable codes of what goes wrong with tunnels; a row each in README.md. */
 export type HboneErrorCode =
@@ -14,20 +14,11 @@ export type HboneErrorCode =
   | "HBONE_STREAM_REFUSED"
   | "HBONE_STREAM_RESET";
 
-interface HboneErrorDetails {
-  readonly code: HboneErrorCode;
-  readonly origin: "downstream" | "upstream";
-  readonly retryable?: boolean;
-  readonly cause?: unknown;
-  readonly details?: Readonly<Record<string, unknown>>;
-}
-
 /** An error of a tunnel or its session. `details.status` holds the status of a refused CONNECT. */
 export class HboneError extends MeshError {
-  override readonly name = "HboneError";
   declare readonly code: HboneErrorCode;
 
-  constructor(message: string, details: HboneErrorDetails) {
-    super(message, details);
+  constructor(message: string, options: MeshErrorOptions & { readonly code: HboneErrorCode }) {
+    super(message, options);
   }
 }

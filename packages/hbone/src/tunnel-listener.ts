@@ -31,6 +31,8 @@ export interface InboundConnect {
   accept(headers?: HeaderList): Tunnel;
   /** Answers with another status and no body. */
   refuse(status: number, headers?: HeaderList): void;
+  /** Resets the stream without an answer, as Envoy waypoints do with authorities that are not theirs. */
+  abort(): void;
 }
 
 export interface TunnelListenerComponents {
@@ -44,7 +46,7 @@ export interface AcceptRequest {
   readonly context: TlsContext;
   /** Peers of other trust domains are refused. */
   readonly trustDomain: string;
-  onConnect(request: InboundConnect): void;
+  readonly onConnect: (request: InboundConnect) => void;
 }
 
 /** A session that a peer dialled. */
@@ -168,5 +170,9 @@ class StreamConnect implements InboundConnect {
     this.#stream.respond([{ name: ":status", value: String(status) }, ...headers], { endStream: true });
     // The peer may have sent bytes already; they are not wanted (RFC 9113 §8.1).
     this.#stream.reset(ErrorCode.NO_ERROR);
+  }
+
+  abort(): void {
+    this.#stream.reset(ErrorCode.CONNECT_ERROR);
   }
 }
