@@ -1,14 +1,25 @@
+import { on } from "node:events";
+import { create } from "@bufbuild/protobuf";
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { envoyDiscovery } from "../api/index.ts";
 import { systemClock } from "../process/index.ts";
 import { noLogger } from "../telemetry/index.ts";
 import type { TerminationReason } from "./client-metrics.ts";
+import {
+  createAdsClient,
+  createAdsMetadata,
+  openAdsStream,
+  parseAdsAddress,
+  type SizedResponse,
+} from "./ads-channel.ts";
 import { createDeltaXdsClient } from "./delta-client.ts";
 import { type DeltaXdsClient, type DeltaXdsClientOptions, formatNodeId } from "./delta-client-options.ts";
 import { createDeltaXdsServer } from "./delta-server.ts";
-import type { DeltaXdsServer, DeltaXdsServerOptions } from "./delta-server-options.ts";
+import type { ClientTypeStatus, DeltaXdsServer, DeltaXdsServerOptions } from "./delta-server-options.ts";
 import { type GrpcListener, listenGrpc } from "./listen-grpc.ts";
 import { createLoopbackTls, type LoopbackTls, text, TextHolder, textType } from "./loopback.test-support.ts";
 import { createSubscription, type Subscription } from "./resource-type.ts";
+import { acknowledgement } from "./subscribed-type.ts";
 
 const policies = "type.test/policy";
 const addresses = "type.test/address";
@@ -106,6 +117,46 @@ function publish(
         "mesh",
         Object.entries(values).map(([name, value]) => text(name, value)),
       );
+}
+
+interface RawStream {
+  next(): Promise<SizedResponse["response"]>;
+  ack(response: SizedResponse["response"]): void;
+  close(): void;
+}
+
+/** A stream driven by hand, subscribed to addresses unless its node is "mute". */
+async function openRawStream(port: number, nodeId = "slow"): Promise<RawStream> {
+  const options = {
+    address: `https://127.0.0.1:${port}`,
+    rootPem: () => Promise.resolve(tls.rootPem),
+    alternativeHostname: serverName,
+    token: () => Promise.resolve("good"),
+    clusterId: "",
+    node: { id: "", metadata: {} },
+    subscriptions: [],
+  };
+  const client = await createAdsClient(parseAdsAddress(options.address), options);
+  const call = openAdsStream(client, await createAdsMetadata(options));
+  const responses = on(call, "data", { close: ["end"] });
+  call.on("error", () => {});
+  open.push({
+    close: () => {
+      call.cancel();
+      client.close();
+      return Promise.resolve();
+    },
+  });
+  if (nodeId !== "mute")
+    call.write(create(envoyDiscovery.DeltaDiscoveryRequestSchema, { node: { id: nodeId }, typeUrl: addresses }));
+  return {
+    async next() {
+      const { value } = (await responses.next()) as { value: [SizedResponse] };
+      return value[0].response;
+    },
+    ack: (response) => void call.write(acknowledgement(response, new Map())),
+    close: () => call.cancel(),
+  };
 }
 
 describe("delta xDS over TLS", () => {
@@ -304,6 +355,56 @@ describe("delta xDS over TLS", () => {
     await client.whenSynced();
     await vi.waitFor(() => expect(ends.length).toBeGreaterThan(1), { timeout: 5_000 });
     expect(new Set(ends)).toEqual(new Set(["Complete"]));
+  });
+
+  it("serves on-demand clients by name, alias and service, and follows their changing wishes", async () => {
+    const server = await serve();
+    server.xds.publish(policies, "mesh", []);
+    server.xds.publish(addresses, "mesh", [
+      { ...text("ns/web", "web"), aliases: ["/10.96.0.1"] },
+      { ...text("pod-1", "1"), follows: ["ns/web"] },
+      text("pod-2", "2"),
+    ]);
+    const held = new TextHolder();
+    const subscriptions = [createSubscription(textType(addresses), held, ["/10.96.0.1", "unknown"])];
+    const { client } = await connect(server.port, { subscriptions });
+    await client.whenSynced();
+    expect([...held.held.keys()]).toEqual(["ns/web", "pod-1"]);
+    expect(held.updates[0]).toMatchObject({ removed: ["unknown"], firstOfStream: false });
+    client.updateNames(addresses, { add: ["pod-2"], remove: ["unknown"] });
+    await vi.waitFor(() => expect(held.held.get("pod-2")).toBe("2"));
+    expect(() => client.updateNames(policies, { add: ["x"] })).toThrow("not subscribed on demand");
+  });
+
+  it("keeps a client that does not answer out of everybody's way, and brings it up to date when it does", async () => {
+    const server = await serve({ maxQueuedNames: 5 });
+    publish(server, { policies: {}, addresses: { a: "1" } });
+    const fast = await connect(server.port);
+    await fast.client.whenSynced();
+    const slow = await openRawStream(server.port);
+    const first = await slow.next();
+    for (let i = 0; i < 20; i++) publish(server, { addresses: { a: "1", [`only-${i}`]: "x" } });
+    await vi.waitFor(() => expect(fast.addresses.held.has("only-19")).toBe(true));
+    const slowStatus = (): ClientTypeStatus | undefined =>
+      server.xds.clients().find((peer) => peer.node.id === "slow")?.types[0];
+    expect(slowStatus()).toMatchObject({ upToDate: false, delivered: 1 });
+    expect(slowStatus()?.resyncs).toBeGreaterThan(0);
+    slow.ack(first);
+    const second = await slow.next();
+    expect(second.resources.map((resource) => resource.name)).toEqual(["only-19"]);
+    slow.ack(second);
+    await vi.waitFor(() => expect(slowStatus()?.upToDate).toBe(true));
+    slow.close();
+    await vi.waitFor(() => expect(server.xds.clients()).toHaveLength(1));
+  });
+
+  it("refuses a stream whose first request names no node, and one that says nothing", async () => {
+    const server = await serve({ firstRequestTimeoutMs: 20 });
+    const nameless = await openRawStream(server.port, "");
+    await expect(nameless.next()).rejects.toThrow("must name the node");
+    const mute = await openRawStream(server.port, "mute");
+    await expect(mute.next()).rejects.toThrow("no request came");
+    expect(server.xds.clients()).toEqual([]);
   });
 
   it("rejects whenSynced when it is stopped first, and can be stopped while nobody listens", async () => {
