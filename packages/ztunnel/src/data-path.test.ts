@@ -73,7 +73,7 @@ describe("a captured call", () => {
 
   it("shows the application the caller's address", async () => {
     const { createServer } = await import("node:net");
-    const server = createServer((socket) => socket.end(socket.remoteAddress)).listen(8080, ip(2));
+    const server = createServer((socket) => socket.end(socket.remoteAddress ?? "")).listen(8080, ip(2));
     await using world = createLoopbackMesh(meshOf(twoPods));
     await world.serve("client");
     await world.serve("server");

@@ -8,7 +8,7 @@ import {
 import { openNetns } from "@hairpin/native";
 import type { MeshLookup } from "@hairpin/shared/discovery";
 import { parseIp } from "@hairpin/shared/model";
-import { type Clock, Drain, errorMessage } from "@hairpin/shared/process";
+import { type Clock, type Drain, errorMessage } from "@hairpin/shared/process";
 import { createAccessLog, type Logger, type MetricRegistry } from "@hairpin/shared/telemetry";
 import type { TlsEngine } from "@hairpin/wire";
 import { podPorts, type ZtunnelConfig } from "./config.ts";
