@@ -43,9 +43,10 @@ export type {
   Http1Version,
   TargetForm,
 } from "./http1/message.ts";
-export type { Http1RequestParser } from "./http1/request-parser.ts";
-export type { Http1ResponseParser } from "./http1/response-parser.ts";
-export type { ByteSink, Http1Writer } from "./http1/writer.ts";
+export { Http1RequestParser } from "./http1/request-parser.ts";
+export { Http1ResponseParser } from "./http1/response-parser.ts";
+export { Http1Writer } from "./http1/writer.ts";
+export type { ByteSink, RequestHeadToWrite, ResponseHeadToWrite } from "./http1/writer.ts";
 export { bufferPoolStats } from "./buffer-pool.ts";
 export { connectTcp } from "./connect-tcp.ts";
 export type { ConnectTcpOptions } from "./connect-tcp.ts";
@@ -55,3 +56,5 @@ export { listenTcp } from "./tcp-listener.ts";
 export type { ListenTcpOptions, TcpListener } from "./tcp-listener.ts";
 export { createNodeTlsEngine } from "./tls/node-tls.ts";
 export { readUriSans } from "./tls/peer-certificate.ts";
+export { endToEndHeaders } from "./http1/framing.ts";
+export type { ResponseContext } from "./http1/response-parser.ts";

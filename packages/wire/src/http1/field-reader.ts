@@ -1,0 +1,47 @@
+import { Http1Error } from "./errors.ts";
+import { Http1Headers } from "./headers.ts";
+import { isToken, trimSpace } from "./syntax.ts";
+
+/** Names that gateways which map `-` to `_` (CGI, WSGI) take for the framing fields. */
+const lookalikeNames: ReadonlySet<string> = new Set(["content_length", "transfer_encoding"]);
+
+/** Collects the field lines of a head or of trailers. */
+export class FieldReader {
+  readonly headers: Http1Headers = new Http1Headers();
+  readonly #maxCount: number;
+
+  constructor(maxCount: number) {
+    this.#maxCount = maxCount;
+  }
+
+  /** `name: value`, controls already excluded. */
+  add(line: string): void {
+    if (line.startsWith(" ") || line.startsWith("\t")) {
+      throw new Http1Error("HTTP1_FOLDED_HEADER", "Field line begins with a space: folded values are obsolete");
+    }
+    const colon = line.indexOf(":");
+    if (colon < 0) throw new Http1Error("HTTP1_BAD_HEADER_NAME", `Field line without colon: ${quote(line)}`);
+    const name = line.slice(0, colon);
+    if (!isToken(name)) throw badName(name);
+    if (this.headers.size === this.#maxCount) {
+      throw new Http1Error("HTTP1_TOO_MANY_HEADERS", `More than ${this.#maxCount} fields`, 431);
+    }
+    const lowerName = name.toLowerCase();
+    if (lookalikeNames.has(lowerName)) {
+      throw new Http1Error("HTTP1_AMBIGUOUS_HEADER_NAME", `Field ${quote(name)} looks like a framing field`);
+    }
+    this.headers.append(name, trimSpace(line, colon + 1, line.length));
+  }
+}
+
+function badName(name: string): Http1Error {
+  if (name.endsWith(" ") || name.endsWith("\t")) {
+    return new Http1Error("HTTP1_SPACE_BEFORE_COLON", `Space before the colon of ${quote(name)}`);
+  }
+  return new Http1Error("HTTP1_BAD_HEADER_NAME", `Bad field name ${quote(name)}`);
+}
+
+/** For messages: bounded, and safe in a log line. */
+export function quote(text: string): string {
+  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
+}

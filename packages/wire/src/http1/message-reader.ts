@@ -1,0 +1,144 @@
+import { BodyReader } from "./body-reader.ts";
+import { Http1Error } from "./errors.ts";
+import { FieldReader } from "./field-reader.ts";
+import type { Http1Headers } from "./headers.ts";
+import { type LineErrors, LineReader } from "./line-reader.ts";
+import { type BodyFraming, type Http1Limits, defaultHttp1Limits } from "./message.ts";
+
+/** What differs between requests and responses. */
+export interface MessageRules {
+  readonly lineErrors: LineErrors;
+  /** One empty line before a request is skipped (RFC 9112 §2.2). */
+  readonly skipsLeadingEmptyLine: boolean;
+  startLine(line: string): void;
+  /** Judges and delivers the head. The framing of the body that follows, or undefined: another head follows (1xx). */
+  head(headers: Http1Headers): BodyFraming | undefined;
+  body(data: Buffer): void;
+  end(trailers: Http1Headers | undefined): void;
+}
+
+/**
+ * The state machine under both parsers: complete → (`next`) start-line → fields → body → complete. A 1xx head leads from
+ * fields back to start-line. Nothing but unfinished lines is held.
+ */
+export class MessageReader {
+  readonly #rules: MessageRules;
+  readonly #limits: Http1Limits;
+  readonly #lines = new LineReader();
+  #state: "start-line" | "fields" | "body" | "complete" = "complete";
+  #skippedEmptyLine = false;
+  #fields: FieldReader;
+  #body: BodyReader | undefined;
+  #framing: BodyFraming = { kind: "none" };
+  #failure: Http1Error | undefined;
+
+  constructor(rules: MessageRules, limits: Partial<Http1Limits>) {
+    this.#rules = rules;
+    this.#limits = { ...defaultHttp1Limits, ...limits };
+    this.#fields = new FieldReader(this.#limits.maxHeaderCount);
+  }
+
+  get limits(): Http1Limits {
+    return this.#limits;
+  }
+
+  get complete(): boolean {
+    return this.#state === "complete";
+  }
+
+  /** Before the first byte of a message. */
+  get idle(): boolean {
+    return this.#state === "complete" || (this.#state === "start-line" && !this.#lines.partial);
+  }
+
+  next(): void {
+    if (this.#state !== "complete") throw new Error("The message before is not complete");
+    this.#skippedEmptyLine = false;
+    this.#beginHead();
+  }
+
+  /** Reads until the chunk or a message ends; returns how much was read. */
+  push(chunk: Uint8Array): number {
+    if (this.#failure !== undefined) throw this.#failure;
+    const bytes = Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+    let offset = 0;
+    try {
+      while (offset < bytes.length && this.#state !== "complete") {
+        offset = this.#state === "body" ? this.#readBody(bytes, offset) : this.#readHeadLine(bytes, offset);
+      }
+    } catch (error) {
+      throw this.fail(error);
+    }
+    return offset;
+  }
+
+  /** The input ended. */
+  finish(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#state === "body" && this.#framing.kind === "until-close") return this.#end();
+    if (this.idle) return;
+    throw this.fail(new Http1Error("HTTP1_TRUNCATED", `Connection ended inside a message (${this.#state})`));
+  }
+
+  /** Remembers the first error: nothing after it can be trusted. Errors of the caller's handlers are not ours to keep. */
+  fail(error: unknown): unknown {
+    if (error instanceof Http1Error) this.#failure ??= error;
+    return error;
+  }
+
+  #beginHead(): void {
+    this.#state = "start-line";
+    this.#lines.sectionBytes = 0;
+    this.#fields = new FieldReader(this.#limits.maxHeaderCount);
+  }
+
+  #readHeadLine(bytes: Buffer, offset: number): number {
+    const errors = this.#state === "start-line" ? this.#rules.lineErrors : fieldLineErrors;
+    const next = this.#lines.read(bytes, offset, this.#limits.maxHeadBytes, errors);
+    if (next < 0) return bytes.length;
+    const line = this.#lines.line;
+    if (this.#state === "start-line") {
+      if (line === "" && this.#rules.skipsLeadingEmptyLine && !this.#skippedEmptyLine) {
+        this.#skippedEmptyLine = true;
+        this.#lines.sectionBytes = 0;
+        return next;
+      }
+      this.#rules.startLine(line);
+      this.#state = "fields";
+    } else if (line === "") {
+      this.#endHead();
+    } else {
+      this.#fields.add(line);
+    }
+    return next;
+  }
+
+  #endHead(): void {
+    const framing = this.#rules.head(this.#fields.headers);
+    if (framing === undefined) return this.#beginHead();
+    this.#framing = framing;
+    this.#body = new BodyReader(framing, this.#limits);
+    this.#state = "body";
+    if (this.#body.done) this.#end();
+  }
+
+  #readBody(bytes: Buffer, offset: number): number {
+    const body = this.#body as BodyReader;
+    const next = body.read(bytes, offset, (data) => this.#rules.body(data));
+    if (body.done) this.#end();
+    return next;
+  }
+
+  #end(): void {
+    const trailers = this.#body?.trailers;
+    this.#body = undefined;
+    this.#state = "complete";
+    this.#rules.end(trailers);
+  }
+}
+
+const fieldLineErrors: LineErrors = {
+  control: "HTTP1_BAD_HEADER_VALUE",
+  tooLarge: "HTTP1_HEAD_TOO_LARGE",
+  tooLargeStatus: 431,
+};
