@@ -2,6 +2,7 @@ import type { ConnectionFacts } from "@hairpin/shared/authz";
 import type { MeshChange, MeshLookup } from "@hairpin/shared/discovery";
 import type { SocketAddress, Workload } from "@hairpin/shared/model";
 import { formatSocketAddress } from "@hairpin/shared/model";
+import type { Clock, Timer } from "@hairpin/shared/process";
 import { reasonToClose } from "./inbound/plan-connection.ts";
 import { ZtunnelError } from "./response-flag.ts";
 
@@ -40,15 +41,21 @@ export interface ConnectionDump {
 
 /**
  * The open connections of this node's pods. Inbound ones are decided again whenever a policy, a workload's list of
- * policies or its enforcement changes: those that would be refused now are closed in the same turn.
+ * policies or its enforcement changes: those that would be refused now are closed in the same turn. Only where a listed
+ * policy has not come yet are they given as long as a new connection would wait for it (istiod pushes workloads first).
  */
 export class ConnectionTable {
   readonly #mesh: MeshLookup;
+  readonly #clock: Clock;
+  readonly #policyWaitMs: number;
   readonly #inbound = new Set<TrackedInbound>();
   readonly #outbound = new Set<TrackedOutbound>();
+  #recheck: Timer | undefined;
 
-  constructor(mesh: MeshLookup) {
-    this.#mesh = mesh;
+  constructor(components: { readonly mesh: MeshLookup; readonly clock: Clock }, policyWaitMs: number) {
+    this.#mesh = components.mesh;
+    this.#clock = components.clock;
+    this.#policyWaitMs = policyWaitMs;
   }
 
   get size(): number {
@@ -68,7 +75,11 @@ export class ConnectionTable {
 
   /** Starts to follow the mesh's changes. Returns what stops it. */
   watch(): () => void {
-    return this.#mesh.onChange((change) => this.closeRefused(change));
+    const unwatch = this.#mesh.onChange((change) => this.closeRefused(change));
+    return () => {
+      unwatch();
+      this.#recheck?.cancel();
+    };
   }
 
   /**
@@ -77,13 +88,9 @@ export class ConnectionTable {
    */
   closeRefused(change: MeshChange): void {
     if (change.policies.size === 0 && change.inboundRules.size === 0) return;
-    for (const connection of this.#inbound) {
-      if (change.policies.size === 0 && !change.inboundRules.has(connection.local.uid)) continue;
-      const reason = this.#reasonToClose(connection);
-      if (reason === undefined) continue;
-      const message = `connection closed due to policy change: ${reason}`;
-      connection.close(new ZtunnelError(message, { code: "CONNECTION_POLICY_CHANGED", origin: "internal" }));
-    }
+    const isTouched = ({ local }: TrackedInbound): boolean =>
+      change.policies.size > 0 || change.inboundRules.has(local.uid);
+    this.#decideAgain([...this.#inbound].filter(isTouched), "may wait");
   }
 
   /** Closes the connections of one pod, or all. */
@@ -107,12 +114,34 @@ export class ConnectionTable {
     return { inbound: [...inbound.values()], outbound };
   }
 
-  /** A workload that is gone from the mesh is decided by what was known of it last. */
-  #reasonToClose(connection: TrackedInbound): string | undefined {
-    const local = this.#mesh.findWorkloadByUid(connection.local.uid) ?? connection.local;
-    const decision = this.#mesh.authorize(local, connection.facts);
-    const { hairpinned, facts } = connection;
-    return reasonToClose({ peerIdentity: facts.sourceIdentity, hairpinned }, local, decision);
+  #decideAgain(connections: readonly TrackedInbound[], missingPolicies: "may wait" | "refuse"): void {
+    for (const connection of connections) {
+      // A workload that is gone from the mesh is decided by what was known of it last.
+      const local = this.#mesh.findWorkloadByUid(connection.local.uid) ?? connection.local;
+      const decision = this.#mesh.authorize(local, connection.facts);
+      if (decision.policyMissing && missingPolicies === "may wait" && this.#mayStillCome(local)) {
+        this.#recheckLater();
+        continue;
+      }
+      const { hairpinned, facts } = connection;
+      const reason = reasonToClose({ peerIdentity: facts.sourceIdentity, hairpinned }, local, decision);
+      if (reason === undefined) continue;
+      const message = `connection closed due to policy change: ${reason}`;
+      connection.close(new ZtunnelError(message, { code: "CONNECTION_POLICY_CHANGED", origin: "internal" }));
+    }
+  }
+
+  #mayStillCome(local: Workload): boolean {
+    const { missing, unreadable } = this.#mesh.policiesFor(local);
+    return missing.some((key) => !unreadable.has(key));
+  }
+
+  #recheckLater(): void {
+    const recheck = (): void => {
+      this.#recheck = undefined;
+      this.#decideAgain([...this.#inbound], "refuse");
+    };
+    this.#recheck ??= this.#clock.setTimer(this.#policyWaitMs, recheck, { background: true });
   }
 }
 

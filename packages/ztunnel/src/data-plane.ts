@@ -54,7 +54,7 @@ export class DataPlane {
   constructor(config: ZtunnelConfig, components: DataPlaneComponents) {
     const { mesh, store, tls, clock, drain, logger, metrics } = components;
     this.#config = config;
-    this.table = new ConnectionTable(mesh);
+    this.table = new ConnectionTable({ mesh, clock }, policyWaitMs);
     this.#certificates = new LocalCertificates({ store, tls, mesh, clock }, config.nodeName);
     this.path = {
       mesh,

@@ -48,7 +48,7 @@ export function createLoopbackMesh(mesh: MeshState, options: Partial<DataPathOpt
   const logger = createLogger({ level: "info", destination: { write: (line) => lines.push(line), flush() {} } });
   const contexts = new Map<string, TlsContext>();
   const drain = new Drain();
-  const table = new ConnectionTable(mesh);
+  const table = new ConnectionTable({ mesh, clock: systemClock }, 50);
   const stopWatching = table.watch();
   const path: DataPath = {
     mesh,
