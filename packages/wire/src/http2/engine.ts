@@ -381,6 +381,10 @@ export class Http2Engine implements FrameSink, StreamOwner {
     this.#updateConnectionWindow();
     if (stream.detached || stream.remoteEnded) return;
     stream.receiveWindow.release(bytes);
+    this.#updateStreamWindow(stream);
+  }
+
+  #updateStreamWindow(stream: EngineStream): void {
     const due = stream.receiveWindow.takeDueUpdate();
     if (due === 0) return;
     this.output.numberFrame(FrameType.WINDOW_UPDATE, stream.id, due);
@@ -623,7 +627,12 @@ export class Http2Engine implements FrameSink, StreamOwner {
     this.#decoder.setMaxTableSize(this.#options.headerTableSize);
     const delta = this.#options.initialWindowSize - this.#streamReceiveWindow;
     this.#streamReceiveWindow += delta;
-    if (delta !== 0) for (const stream of this.#streams.values()) stream.receiveWindow.resize(delta);
+    if (delta === 0) return;
+    for (const stream of this.#streams.values()) {
+      stream.receiveWindow.resize(delta);
+      // A smaller window may make an update due that nothing else would send: the peer may be waiting for it.
+      this.#updateStreamWindow(stream);
+    }
   }
 
   #onPing(source: Buffer, start: number, end: number): void {

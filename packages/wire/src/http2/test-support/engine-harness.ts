@@ -60,10 +60,11 @@ export class EngineHarness {
     );
   }
 
-  /** Reads the bytes as one chunk and makes the turn that a session would make. */
+  /** Reads the bytes as one chunk and makes the turns that a session would make. */
   feed(...chunks: Uint8Array[]): this {
     this.engine.receive(Buffer.concat(chunks), this.now);
-    this.engine.turn();
+    do this.engine.turn();
+    while (this.engine.hasDeliveries);
     return this;
   }
 
