@@ -66,7 +66,7 @@ export interface MeshLookup {
   services(): Iterable<Service>;
   workloads(): Iterable<Workload>;
   policiesFor(workload: Workload): EffectivePolicies;
-  /** Decides now by what is held: a missing policy refuses (`policyMissing`). For checking open connections again. */
+  /** Decides now by what is held, for the workload as it is known now: a missing policy refuses (`policyMissing`). For checking open connections again. */
   authorize(workload: Workload, facts: ConnectionFacts): Decision;
   /** Decides a new connection: waits up to `timeoutMs` (default 5,000) for policies that are listed and not held, then refuses. */
   authorizeWhenKnown(workload: Workload, facts: ConnectionFacts, timeoutMs?: number): Promise<Decision>;

@@ -318,6 +318,14 @@ describe("MeshState: policies", () => {
     expect(state.authorize(workload, facts)).toMatchObject({ policy: "ns/deny", rule: 0 });
   });
 
+  it("decides by the workload as it is now, not as the connection found it", () => {
+    const then = aWorkload();
+    const state = createState({ workloads: [then], policies: [aPolicy()] });
+    expect(state.authorize(then, facts).allowed).toBe(true);
+    put(state, { workloads: [aWorkload({ authorizationPolicies: ["ns/policy"] })] });
+    expect(state.authorize(then, facts).allowed).toBe(false);
+  });
+
   it("lets a new connection wait for a missing policy and decides when it comes", async () => {
     const workload = aWorkload({ authorizationPolicies: ["ns/late"] });
     const state = createState({ workloads: [workload] });

@@ -174,7 +174,7 @@ export class MeshState implements MeshLookup {
   }
 
   authorize(workload: Workload, facts: ConnectionFacts): Decision {
-    return decide(this.policiesFor(workload), facts);
+    return decide(this.policiesFor(this.#current(workload)), facts);
   }
 
   async authorizeWhenKnown(
@@ -182,15 +182,14 @@ export class MeshState implements MeshLookup {
     facts: ConnectionFacts,
     timeoutMs: number = missingPolicyTimeoutMs,
   ): Promise<Decision> {
-    const current = (): Workload => this.findWorkloadByUid(workload.uid) ?? workload;
     const settled = (): Decision | undefined => {
-      const policies = this.policiesFor(current());
+      const policies = this.policiesFor(this.#current(workload));
       const decision = decide(policies, facts);
       const mayStillCome = policies.missing.some((key) => !policies.unreadable.has(key));
       return decision.policyMissing && mayStillCome ? undefined : decision;
     };
     const decision = await waitFor(this, settled, { clock: this.#clock, timeoutMs });
-    return decision ?? this.authorize(current(), facts);
+    return decision ?? this.authorize(workload, facts);
   }
 
   onChange(listener: MeshChangeListener): () => void {
@@ -208,6 +207,11 @@ export class MeshState implements MeshLookup {
       staged: this.#services.staged(),
       stateFile: this.#stateFile,
     });
+  }
+
+  /** As it is known now: a connection may hold an older version that lists fewer policies. */
+  #current(workload: Workload): Workload {
+    return this.findWorkloadByUid(workload.uid) ?? workload;
   }
 
   #applyAddress(name: string, address: istioWorkload.Address, changes: ChangeRecorder): void {

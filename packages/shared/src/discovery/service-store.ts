@@ -122,7 +122,7 @@ export class ServiceStore {
 }
 
 /** Of services with one address or host name: visible to the client; its own namespace; canonical; the first that came. */
-export function pickService(services: readonly Service[], clientNamespace: string): Service | undefined {
+function pickService(services: readonly Service[], clientNamespace: string): Service | undefined {
   const visible = services.filter((service) => isVisible(service, clientNamespace));
   return (
     visible.find((service) => service.namespace === clientNamespace) ??
@@ -131,7 +131,7 @@ export function pickService(services: readonly Service[], clientNamespace: strin
   );
 }
 
-export function isVisible(service: Service, clientNamespace: string): boolean {
+function isVisible(service: Service, clientNamespace: string): boolean {
   return service.visibility === "PUBLIC" || service.namespace === clientNamespace;
 }
 

@@ -62,7 +62,7 @@ export class WorkloadStore {
 }
 
 /** `namespace/name/service account`. None of the parts can hold a slash. */
-export function podKey(pod: PodInfo): string {
+function podKey(pod: PodInfo): string {
   return `${pod.namespace}/${pod.name}/${pod.serviceAccount}`;
 }
 

@@ -312,6 +312,32 @@ describe("delta xDS over TLS", () => {
     expect(client.status().lastError).toContain("127.0.0.1");
   });
 
+  it("accepts a certificate for the IP that it dialled", async () => {
+    const byIp = createLoopbackTls("unused.name", true);
+    const xds = createDeltaXdsServer<string>(
+      { clock: systemClock, logger: noLogger },
+      { typeUrls: [policies, addresses], authenticate: () => Promise.resolve(""), scopeOf: () => "mesh" },
+    );
+    const listener = await listenGrpc({ host: "127.0.0.1", port: 0, tls: byIp, services: [xds.service] });
+    open.push(listener);
+    for (const typeUrl of [policies, addresses]) xds.publish(typeUrl, "mesh", []);
+    const rootPem = (): Promise<string> => Promise.resolve(byIp.rootPem);
+    const { client } = await connect(listener.port, { rootPem, alternativeHostname: undefined });
+    await client.whenSynced();
+  });
+
+  it("does not start where the port is taken", async () => {
+    const server = await serve();
+    const second = listenGrpc({ host: "127.0.0.1", port: server.port, services: [] });
+    await expect(second).rejects.toMatchObject({ code: "XDS_LISTEN_FAILED" });
+  });
+
+  it("refuses addresses that it cannot read", () => {
+    expect(() => parseAdsAddress("ftp://x")).toThrow("is not https://host:port");
+    expect(parseAdsAddress("istiod:15012")).toEqual({ secure: true, target: "istiod:15012", host: "istiod" });
+    expect(parseAdsAddress("http://[::1]:15010")).toEqual({ secure: false, target: "[::1]:15010", host: "::1" });
+  });
+
   it("reads the root file again for every connection", async () => {
     const server = await serve();
     publish(server, { policies: {}, addresses: {} });

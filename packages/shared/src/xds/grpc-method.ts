@@ -1,5 +1,14 @@
 import { type DescMessage, type MessageShape, fromBinary, toBinary } from "@bufbuild/protobuf";
-import type { MethodDefinition, ServiceDefinition, UntypedServiceImplementation } from "@grpc/grpc-js";
+import {
+  logVerbosity,
+  type MethodDefinition,
+  type ServiceDefinition,
+  setLogVerbosity,
+  type UntypedServiceImplementation,
+} from "@grpc/grpc-js";
+
+// grpc-js would write lines of its own to stderr; everything they say comes back as errors too.
+setLogVerbosity(logVerbosity.NONE);
 
 /** A service's definition with its handlers: the two arguments of grpc-js's `Server.addService`. */
 export interface GrpcService {

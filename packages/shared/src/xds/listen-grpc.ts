@@ -1,6 +1,6 @@
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { xdsError } from "./errors.ts";
-import type { GrpcService } from "./grpc-method.ts";
+import { type GrpcService } from "./grpc-method.ts";
 
 export interface GrpcListenOptions {
   readonly host: string;
