@@ -1,3 +1,4 @@
+export * from "./channel-pair.ts";
 export * from "./echo-server.ts";
 export * from "./eventually.ts";
 export * from "./fake-ca-server.ts";
