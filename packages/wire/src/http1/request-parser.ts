@@ -10,6 +10,7 @@ import { formatHost, isMethod, parseHost } from "./syntax.ts";
 interface RequestLine {
   readonly method: string;
   readonly target: string;
+  readonly parsedTarget: RequestTarget;
   readonly version: Http1Version;
 }
 
@@ -20,7 +21,7 @@ interface RequestLine {
 export class Http1RequestParser {
   readonly #handler: Http1RequestHandler;
   readonly #reader: MessageReader;
-  #line: RequestLine = { method: "", target: "", version: "1.1" };
+  #line: RequestLine | undefined;
 
   constructor(handler: Http1RequestHandler, limits: Partial<Http1Limits> = {}) {
     this.#handler = handler;
@@ -66,8 +67,7 @@ export class Http1RequestParser {
   }
 
   #onHead(headers: Http1Headers): BodyFraming {
-    const { method, target, version } = this.#line;
-    const parsed = parseTarget(method, target);
+    const { method, target, parsedTarget, version } = this.#line as RequestLine;
     const connection = readConnection(headers, version);
     const body = readAnnouncedBody(headers, version);
     if ((method === "CONNECT" || method === "TRACE") && announcesContent(body)) {
@@ -76,9 +76,9 @@ export class Http1RequestParser {
     this.#handler.onHead({
       method,
       target,
-      targetForm: parsed.form,
-      path: parsed.path,
-      authority: readAuthority(headers, version, parsed),
+      targetForm: parsedTarget.form,
+      path: parsedTarget.path,
+      authority: readAuthority(headers, version, parsedTarget),
       version,
       headers,
       body,
@@ -102,7 +102,13 @@ function parseRequestLine(line: string): RequestLine {
   if (!isMethod(method)) throw new Http1Error("HTTP1_BAD_METHOD", `Bad method ${quote(method)}`);
   const version = line.slice(last + 1);
   if (version === "HTTP/1.1" || version === "HTTP/1.0") {
-    return { method, target: line.slice(first + 1, last), version: version === "HTTP/1.1" ? "1.1" : "1.0" };
+    const target = line.slice(first + 1, last);
+    return {
+      method,
+      target,
+      parsedTarget: parseTarget(method, target),
+      version: version === "HTTP/1.1" ? "1.1" : "1.0",
+    };
   }
   if (!/^HTTP\/\d\.\d$/.test(version))
     throw new Http1Error("HTTP1_BAD_REQUEST_LINE", `Not a request line: ${quote(line)}`);
