@@ -337,8 +337,8 @@ describe("evaluate against a slow model", () => {
       fc.constant(presence),
       fc.record({ kind: fc.constantFrom("exact" as const, "prefix" as const, "suffix" as const), value: values }),
     );
-  const ip = fc.constantFrom("10.0.0.1", "10.0.0.2", "10.0.1.1", "11.0.0.1");
-  const cidr = fc.record({ ip, prefixLength: fc.constantFrom(0, 8, 24, 31, 32) });
+  const ip = fc.constantFrom("10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.1.1", "11.0.0.1");
+  const cidr = fc.record({ ip, prefixLength: fc.constantFrom(0, 7, 8, 24, 30, 31, 32) });
   const account = fc.record({ namespace: word, serviceAccount: word });
   const few = <T>(value: fc.Arbitrary<T>): fc.Arbitrary<T[]> =>
     fc.oneof(

@@ -184,6 +184,12 @@ describe("MeshState: services", () => {
       picked: "a",
     },
     {
+      name: "the longest prefix before canonical",
+      services: [range("a", "10.0.0.0", 8, { canonical: true }), range("b", "10.1.0.0", 16)],
+      client: "x",
+      picked: "b",
+    },
+    {
       name: "canonical among equals",
       services: [range("a", "10.1.0.0", 16), range("b", "10.1.0.0", 16, { canonical: true })],
       client: "x",
@@ -363,11 +369,16 @@ describe("MeshState: policies", () => {
     upserts: [{ name: "ns/policy", version: "2", resource }],
   });
 
-  it("keeps the last good version of a policy whose update cannot be read", () => {
+  it.each([
+    { action: "DENY" as const, reason: "explicitly denied by: ns/policy" },
+    { action: "ALLOW" as const, reason: "allowed by: ns/policy" },
+  ])("keeps the last good version of a policy whose update cannot be read ($action)", ({ action, reason }) => {
     const workload = aWorkload({ authorizationPolicies: ["ns/policy"] });
-    const state = createState({ policies: [aPolicy()], workloads: [workload] });
+    const state = createState({ policies: [aPolicy({ action })], workloads: [workload] });
     expect(state.applyAuthorization(broken()).get("ns/policy")).toBe("action: unknown value 7");
-    expect(state.authorize(workload, facts)).toMatchObject({ reason: "explicitly denied by: ns/policy" });
+    expect(state.authorize(workload, facts)).toMatchObject({ reason });
+    state.applyAuthorization({ ...noRest, upserts: [], undecodable: [{ name: "ns/policy", reason: "not protobuf" }] });
+    expect(state.authorize(workload, facts)).toMatchObject({ reason });
   });
 
   it("denies those whom a policy that never could be read may concern, and nobody once it is readable or gone", () => {

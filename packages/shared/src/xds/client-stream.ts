@@ -100,7 +100,7 @@ export class ClientStream<Principal> {
     const type = this.#types.get(typeUrl);
     if (type?.scope !== scope) return;
     type.changed(names);
-    this.#host.schedule(this);
+    if (this.#settled) this.#host.schedule(this);
   }
 
   /**
@@ -108,7 +108,6 @@ export class ClientStream<Principal> {
    * client before the workloads that list them.
    */
   flush(): void {
-    if (!this.#settled) return;
     for (const typeUrl of this.#host.typeUrls) {
       if (this.#ended) return;
       const type = this.#types.get(typeUrl);

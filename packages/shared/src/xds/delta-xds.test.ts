@@ -1,4 +1,5 @@
 import { on } from "node:events";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { envoyDiscovery } from "../api/index.ts";
@@ -125,8 +126,8 @@ interface RawStream {
   close(): void;
 }
 
-/** A stream driven by hand, subscribed to addresses unless its node is "mute". */
-async function openRawStream(port: number, nodeId = "slow"): Promise<RawStream> {
+/** A stream driven by hand, subscribed unless its node is "mute". */
+async function openRawStream(port: number, nodeId = "slow", typeUrls = [addresses]): Promise<RawStream> {
   const options = {
     address: `https://127.0.0.1:${port}`,
     rootPem: () => Promise.resolve(tls.rootPem),
@@ -147,8 +148,8 @@ async function openRawStream(port: number, nodeId = "slow"): Promise<RawStream> 
       return Promise.resolve();
     },
   });
-  if (nodeId !== "mute")
-    call.write(create(envoyDiscovery.DeltaDiscoveryRequestSchema, { node: { id: nodeId }, typeUrl: addresses }));
+  for (const typeUrl of nodeId === "mute" ? [] : typeUrls)
+    call.write(create(envoyDiscovery.DeltaDiscoveryRequestSchema, { node: { id: nodeId }, typeUrl }));
   return {
     async next() {
       const { value } = (await responses.next()) as { value: [SizedResponse] };
@@ -183,6 +184,12 @@ describe("delta xDS over TLS", () => {
     const { client, addresses: held } = await connect(server.port);
     await vi.waitFor(() => expect(held.held.size).toBe(1));
     expect(client.status().types.map((type) => type.synced)).toEqual([true, false]);
+    const served = (): ClientTypeStatus | undefined =>
+      server.xds.clients()[0]?.types.find((type) => type.typeUrl === addresses);
+    await vi.waitFor(() => expect(served()?.upToDate).toBe(true));
+    // The push that the ACK asked for must be over: only the empty snapshot can be what brings the answer.
+    await nextTurn();
+    await nextTurn();
     publish(server, { policies: {} });
     await client.whenSynced();
   });
@@ -422,6 +429,26 @@ describe("delta xDS over TLS", () => {
     await vi.waitFor(() => expect(slowStatus()?.upToDate).toBe(true));
     slow.close();
     await vi.waitFor(() => expect(server.xds.clients()).toHaveLength(1));
+  });
+
+  it("holds addresses back while policies that changed cannot be sent yet", async () => {
+    const server = await serve();
+    publish(server, { policies: { p: "1" }, addresses: { a: "1" } });
+    const stream = await openRawStream(server.port, "slow", [addresses, policies]);
+    const first = await stream.next();
+    expect(first.typeUrl).toBe(policies);
+    const second = await stream.next();
+    expect(second.typeUrl).toBe(addresses);
+    stream.ack(second);
+    // Not acknowledged: `first`. A changed policy has to wait, and so has the address that goes with it.
+    publish(server, { policies: { p: "2" }, addresses: { a: "2" } });
+    const third = stream.next();
+    const addressStatus = (): ClientTypeStatus | undefined =>
+      server.xds.clients()[0]?.types.find((type) => type.typeUrl === addresses);
+    await vi.waitFor(() => expect(addressStatus()?.ackedVersion("a")).toBeDefined());
+    stream.ack(first);
+    expect((await third).typeUrl).toBe(policies);
+    expect((await stream.next()).typeUrl).toBe(addresses);
   });
 
   it("refuses a stream whose first request names no node, and one that says nothing", async () => {
