@@ -1,3 +1,4 @@
+import { createAgentCaClient, createAgentXdsClient, createServerComponent } from "@hairpin/shared/agent";
 import { raiseFileLimit } from "@hairpin/native";
 import { MeshState } from "@hairpin/shared/discovery";
 import { CertificateStore } from "@hairpin/shared/identity";
@@ -12,21 +13,17 @@ import {
   systemClock,
 } from "@hairpin/shared/process";
 import {
-  type AdminRoutes,
-  type AdminServer,
   createLogger,
   metricsRoutes,
   MetricRegistry,
   readinessRoutes,
   registerProcessMetrics,
   type RootLogger,
-  startAdminServer,
 } from "@hairpin/shared/telemetry";
 import { createNodeTlsEngine, type TlsEngine } from "@hairpin/wire";
 import { configDump } from "./admin/config-dump.ts";
 import { adminRoutes } from "./admin/routes.ts";
 import type { ZtunnelConfig } from "./config.ts";
-import { createMeshClient, createNodeCaClient } from "./control-plane.ts";
 import { DataPlane } from "./data-plane.ts";
 
 /** Of this program; also in `istio_build`. */
@@ -65,9 +62,9 @@ export function createZtunnel(config: ZtunnelConfig, given: ZtunnelComponents): 
   registerBuild(metrics, config);
   const drain = new Drain(clock);
   const mesh = new MeshState({ clock }, { clusterId: config.clusterId });
-  const caClient = createNodeCaClient(config, clock);
+  const caClient = createAgentCaClient(config, clock, true);
   const store = new CertificateStore({ source: caClient, clock, logger: logger.child("identity") });
-  const xds = createMeshClient(config, { mesh, clock, logger, metrics });
+  const xds = createAgentXdsClient("ztunnel", config, { clock, logger, metrics }, mesh.subscriptions());
   const dataPlane = new DataPlane(config, { mesh, store, tls, clock, drain, logger, metrics });
   const dump = (): unknown =>
     configDump({
@@ -81,9 +78,9 @@ export function createZtunnel(config: ZtunnelConfig, given: ZtunnelComponents): 
   const admin = adminRoutes({ configDump: dump, levels: logger.levels, quit: given.quit });
   return {
     components: [
-      serverComponent("readiness server", config.readiness, readinessRoutes(readiness), logger, true),
-      serverComponent("metrics server", config.metrics, metricsRoutes(metrics), logger, true),
-      serverComponent("admin server", config.admin, admin, logger),
+      createServerComponent("readiness server", config.readiness, readinessRoutes(readiness), logger, true),
+      createServerComponent("metrics server", config.metrics, metricsRoutes(metrics), logger, true),
+      createServerComponent("admin server", config.admin, admin, logger),
       store,
       xds,
       dataPlaneComponent(dataPlane, { whenKnown: xds.whenSynced(), tasks, logger }),
@@ -141,30 +138,6 @@ function dataPlaneComponent(dataPlane: DataPlane, { whenKnown, tasks, logger }: 
     async stop() {
       stopped = true;
       await dataPlane.stop();
-    },
-  };
-}
-
-function serverComponent(
-  name: string,
-  place: { readonly host: string; readonly port: number },
-  routes: AdminRoutes,
-  logger: RootLogger,
-  anyHost = false,
-): Component {
-  let server: AdminServer | undefined;
-  return {
-    name,
-    async start() {
-      server = await startAdminServer({ ...place, routes, logger: logger.child("admin"), anyHost });
-      logger.info("listener established", {
-        component: name,
-        address: server.address.address,
-        port: server.address.port,
-      });
-    },
-    async stop() {
-      await server?.close();
     },
   };
 }

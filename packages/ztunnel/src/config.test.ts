@@ -79,6 +79,7 @@ describe("readConfig", () => {
       XDS_ADDRESS: "https://a/b",
       ISTIO_METAJSON_X: "{",
       LOG_FORMAT: "xml",
+      LOG_LEVEL: "loud",
     };
     let error: unknown;
     try {

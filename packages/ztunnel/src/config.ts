@@ -1,5 +1,15 @@
+import {
+  type AgentConfig,
+  describeEndpoint,
+  type Environment,
+  readControlPlaneEndpoint,
+  readDrainDeadline,
+  readNodeMetadata,
+  readTokenSource,
+} from "@hairpin/shared/agent";
 import type { Identity } from "@hairpin/shared/model";
 import { ConfigReader } from "@hairpin/shared/process";
+import { LogLevels } from "@hairpin/shared/telemetry";
 
 /** Ports that every captured pod has; Istio's, and not configurable (tests aside). */
 export const podPorts = { outbound: 15_001, inboundPlaintext: 15_006, inbound: 15_008 } as const;
@@ -14,30 +24,6 @@ const packetMark = 1337;
 const mebibyte = 1024 * 1024;
 const minuteMs = 60_000;
 const hourMs = 60 * minuteMs;
-const defaultControlPlane = "https://istiod.istio-system.svc:15012";
-const defaultRootPath = "./var/run/secrets/istio/root-cert.pem";
-const defaultTokenPath = "./var/run/secrets/tokens/istio-token";
-
-/** Where root certificates come from. */
-export type RootSource =
-  | { readonly kind: "file"; readonly path: string }
-  | { readonly kind: "system" }
-  | { readonly kind: "inline"; readonly pem: string };
-
-/** Where the bearer token comes from. */
-export type TokenSource =
-  | { readonly kind: "file"; readonly path: string }
-  | { readonly kind: "literal"; readonly token: string };
-
-/** A server of the control plane. */
-export interface ControlPlaneEndpoint {
-  /** With scheme. */
-  readonly address: string;
-  readonly root: RootSource;
-  /** A further name that its certificate may carry. */
-  readonly alternativeHostname: string | undefined;
-  readonly headers: Readonly<Record<string, string>>;
-}
 
 export interface KeepaliveConfig {
   readonly enabled: boolean;
@@ -48,24 +34,13 @@ export interface KeepaliveConfig {
 }
 
 /** All settings of a ztunnel; nothing else is read from the environment. */
-export interface ZtunnelConfig {
-  readonly nodeName: string;
+export interface ZtunnelConfig extends AgentConfig {
   readonly network: string;
-  readonly clusterId: string;
-  readonly clusterDomain: string;
   readonly trustDomain: string;
-  readonly pod: { readonly name: string; readonly namespace: string; readonly serviceAccount: string };
-  readonly instanceIp: string;
   /** What a hairpin leg proves. */
   readonly identity: Identity;
-  readonly xds: ControlPlaneEndpoint;
-  readonly ca: ControlPlaneEndpoint;
-  readonly token: TokenSource;
-  /** Node metadata sent to the control plane, from ISTIO_META_* and ISTIO_METAJSON_*. */
-  readonly metadata: Readonly<Record<string, unknown>>;
   /** ISTIO_META_ISTIO_VERSION; `unknown` when unset. */
   readonly istioVersion: string;
-  readonly secretTtlMs: number;
   readonly pool: { readonly maxStreamsPerConnection: number; readonly unusedReleaseMs: number };
   readonly http2: { readonly streamWindow: number; readonly connectionWindow: number; readonly frameSize: number };
   readonly drainDeadlineMs: number;
@@ -84,8 +59,6 @@ export interface ZtunnelConfig {
   readonly readiness: { readonly host: string; readonly port: number };
   readonly log: { readonly level: string; readonly format: "plain" | "json" };
 }
-
-type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
  * Reads Istio's variables (ztunnel.md §1.2). Unknown ones are ignored. Throws `ConfigError` with every mistake; main
@@ -113,10 +86,10 @@ export function readConfig(environment: Environment): ZtunnelConfig {
     pod,
     instanceIp: reader.string("INSTANCE_IP", ""),
     identity: { trustDomain, namespace: pod.namespace, serviceAccount: pod.serviceAccount },
-    xds: readEndpoint(reader, environment, "XDS"),
-    ca: readEndpoint(reader, environment, "CA"),
-    token: readToken(reader),
-    metadata: readMetadata(reader, environment),
+    xds: readControlPlaneEndpoint(reader, environment, "XDS"),
+    ca: readControlPlaneEndpoint(reader, environment, "CA"),
+    token: readTokenSource(reader),
+    metadata: readNodeMetadata(reader, environment),
     istioVersion: reader.string("ISTIO_META_ISTIO_VERSION", "unknown"),
     secretTtlMs: reader.durationMs("SECRET_TTL", 24 * hourMs, { min: 1000 }),
     pool: {
@@ -151,7 +124,7 @@ export function readConfig(environment: Environment): ZtunnelConfig {
     metrics: { host: anyHost, port: metricsPort },
     readiness: { host: anyHost, port: readinessPort },
     log: {
-      level: reader.string("LOG_LEVEL", reader.string("RUST_LOG", "info")),
+      level: readLogLevel(reader),
       format: reader.oneOf("LOG_FORMAT", ["plain", "json"], "plain"),
     },
   };
@@ -161,75 +134,25 @@ export function readConfig(environment: Environment): ZtunnelConfig {
 
 /** The configuration as `/config_dump` shows it: no token, no inline certificate, no header that may carry a secret. */
 export function describeConfig(config: ZtunnelConfig): Readonly<Record<string, unknown>> {
-  const endpoint = ({ address, root, alternativeHostname, headers }: ControlPlaneEndpoint): object => ({
-    address,
-    root: root.kind === "inline" ? { kind: "inline" } : root,
-    alternativeHostname: alternativeHostname ?? null,
-    headers: Object.keys(headers),
-  });
   return {
     ...config,
-    xds: endpoint(config.xds),
-    ca: endpoint(config.ca),
+    xds: describeEndpoint(config.xds),
+    ca: describeEndpoint(config.ca),
     token: config.token.kind === "file" ? config.token : { kind: "literal" },
   };
 }
 
-function readEndpoint(reader: ConfigReader, environment: Environment, prefix: "XDS" | "CA"): ControlPlaneEndpoint {
-  const text = reader.string(`${prefix}_ADDRESS`, defaultControlPlane);
-  const address = text.includes("://") ? text : `https://${text}`;
-  if (!/^https?:\/\/[^/]+$/.test(address))
-    reader.mistake(`${prefix}_ADDRESS`, text, "is not accepted: give https://host:port");
-  return {
-    address,
-    root: rootSource(reader.string(`${prefix}_ROOT_CA`, defaultRootPath)),
-    alternativeHostname: reader.optionalString(`ALT_${prefix}_HOSTNAME`),
-    headers: withPrefix(environment, `${prefix}_HEADER_`, (name) => name.toLowerCase()),
-  };
+/** LOG_LEVEL, else RUST_LOG, which Istio's charts set. */
+function readLogLevel(reader: ConfigReader): string {
+  const fallback = reader.string("RUST_LOG", "info");
+  const accepted = "a level, or scope=level pairs: warn,xds=debug";
+  return reader.parsed("LOG_LEVEL", accepted, checkedLogLevels, fallback);
 }
 
-function rootSource(text: string): RootSource {
-  if (text === "SYSTEM") return { kind: "system" };
-  return text.includes("-----BEGIN") ? { kind: "inline", pem: text } : { kind: "file", path: text };
-}
-
-/** A value with a slash is a path; anything else is the token itself, as ztunnel has it. */
-function readToken(reader: ConfigReader): TokenSource {
-  const text = reader.string("AUTH_TOKEN", defaultTokenPath, { secret: true });
-  return text.includes("/") ? { kind: "file", path: text } : { kind: "literal", token: text };
-}
-
-/** ISTIO_META_* are strings, ISTIO_METAJSON_* are JSON. */
-function readMetadata(reader: ConfigReader, environment: Environment): Readonly<Record<string, unknown>> {
-  const metadata: Record<string, unknown> = withPrefix(environment, "ISTIO_META_", (name) => name);
-  for (const [name, text] of Object.entries(withPrefix(environment, "ISTIO_METAJSON_", (name) => name))) {
-    try {
-      metadata[name] = JSON.parse(text);
-    } catch (error) {
-      const problem = `is not JSON (${error instanceof Error ? error.message : String(error)})`;
-      reader.mistake(`ISTIO_METAJSON_${name}`, text, problem);
-    }
-  }
-  return metadata;
-}
-
-function withPrefix(
-  environment: Environment,
-  prefix: string,
-  rename: (name: string) => string,
-): Record<string, string> {
-  const found: Record<string, string> = Object.create(null);
-  for (const [name, value] of Object.entries(environment)) {
-    if (name.startsWith(prefix) && value !== undefined) found[rename(name.slice(prefix.length))] = value;
-  }
-  return found;
-}
-
-/** CONNECTION_TERMINATION_DEADLINE, else a little less than the grace period, so that we end before we are killed. */
-function readDrainDeadline(reader: ConfigReader): number {
-  const graceSeconds = reader.integer("TERMINATION_GRACE_PERIOD_SECONDS", 0);
-  const fromGrace = Math.max(1, graceSeconds > 10 ? graceSeconds - 5 : graceSeconds - 1);
-  return reader.durationMs("CONNECTION_TERMINATION_DEADLINE", graceSeconds === 0 ? 5000 : fromGrace * 1000);
+/** Throws `Error` that names the bad part. */
+function checkedLogLevels(text: string): string {
+  new LogLevels().set(text);
+  return text;
 }
 
 function readOriginalSource(reader: ConfigReader): ZtunnelConfig["originalSource"] {

@@ -151,6 +151,7 @@ function dataPathOptions(config: ZtunnelConfig): DataPath["options"] {
     connectTimeoutMs,
     listener: { ...defaultTunnelListenerOptions, http2: { ...inboundHttp2Options, ...sizes } },
     responseBaggage: config.responseBaggage,
+    logPolicyAtInfo: config.logPolicyAtInfo,
     maxConnectionsPerListener,
   };
 }

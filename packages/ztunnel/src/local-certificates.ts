@@ -1,5 +1,5 @@
+import { TlsContexts } from "@hairpin/shared/agent";
 import type { Certificate } from "@hairpin/shared/identity";
-import { createTlsMaterial } from "@hairpin/shared/identity";
 import type { MeshChange, MeshLookup } from "@hairpin/shared/discovery";
 import { equalIdentity, formatSpiffeId, type Identity, type Workload } from "@hairpin/shared/model";
 import { type Clock, errorMessage } from "@hairpin/shared/process";
@@ -20,14 +20,6 @@ export interface LocalCertificatesComponents {
   readonly clock: Clock;
 }
 
-/** How long a replaced TLS context is kept for handshakes that have just been given it. */
-const contextGraceMs = 5000;
-
-interface CachedContext {
-  readonly certificate: Certificate;
-  readonly context: TlsContext;
-}
-
 /**
  * Certificates and TLS contexts of the workloads on this node: fetched as soon as a workload that takes tunnels appears,
  * given up when the last workload of that identity is gone. One certificate an identity, whatever number of pods.
@@ -35,7 +27,7 @@ interface CachedContext {
 export class LocalCertificates {
   readonly #components: LocalCertificatesComponents;
   readonly #nodeName: string;
-  readonly #contexts = new Map<string, CachedContext>();
+  readonly #contexts: TlsContexts;
   /** Identities of local workloads, by workload uid. */
   readonly #byWorkload = new Map<string, Identity>();
   /** Uids of the workloads that have an identity, by SPIFFE ID. */
@@ -43,6 +35,7 @@ export class LocalCertificates {
 
   constructor(components: LocalCertificatesComponents, nodeName: string) {
     this.#components = components;
+    this.#contexts = new TlsContexts(components.tls, components.clock);
     this.#nodeName = nodeName;
   }
 
@@ -56,12 +49,7 @@ export class LocalCertificates {
       const message = `identity error: no certificate for ${key}: ${errorMessage(cause)}`;
       throw new ZtunnelError(message, { code: "CERTIFICATE_UNAVAILABLE", origin: "internal", cause });
     }
-    const cached = this.#contexts.get(key);
-    if (cached?.certificate === certificate) return cached.context;
-    const context = this.#components.tls.createContext(createTlsMaterial(certificate));
-    this.#contexts.set(key, { certificate, context });
-    if (cached) this.#retire(cached.context);
-    return context;
+    return this.#contexts.contextFor(certificate);
   };
 
   /** Starts with the workloads that are known and follows the mesh. Returns what stops it. */
@@ -105,13 +93,7 @@ export class LocalCertificates {
     if (holders && holders.size > 0) return;
     this.#holders.delete(key);
     this.#components.store.forget(identity);
-    const cached = this.#contexts.get(key);
-    this.#contexts.delete(key);
-    if (cached) this.#retire(cached.context);
-  }
-
-  #retire(context: TlsContext): void {
-    this.#components.clock.setTimer(contextGraceMs, () => context.close(), { background: true });
+    this.#contexts.forget(identity);
   }
 }
 

@@ -40,6 +40,8 @@ export interface DataPathOptions {
   /** Of accepted sessions. */
   readonly listener: TunnelListenerOptions;
   readonly responseBaggage: boolean;
+  /** Tell of dry-run policies at info rather than debug. */
+  readonly logPolicyAtInfo: boolean;
   /** Connections of one pod and direction at once; more are closed at once and counted. */
   readonly maxConnectionsPerListener: number;
 }

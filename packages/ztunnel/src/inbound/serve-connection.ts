@@ -61,7 +61,7 @@ export async function serveInbound(attempt: InboundAttempt, pod: PodContext, pat
   };
   const observed = path.telemetry.open(describe(attempt, local, target, path), attempt.openedAt);
   const decision = await path.mesh.authorizeWhenKnown(local, facts, path.options.policyWaitMs);
-  logDecision(decision, facts, path);
+  logDryRun(decision, facts, path);
   // The wait may have brought a new entry of the workload, with another enforcement.
   const current = path.mesh.findWorkloadByUid(local.uid) ?? local;
   const { peerIdentity, hairpinFor } = attempt;
@@ -203,11 +203,12 @@ function refuseEarly(attempt: InboundAttempt, status: RefusePlan["status"], reas
   path.telemetry.failEarly("inbound", { source: attempt.source, destination: attempt.local }, reason);
 }
 
-function logDecision(decision: Decision, facts: ConnectionFacts, { logger }: DataPath): void {
+function logDryRun(decision: Decision, facts: ConnectionFacts, { logger, options }: DataPath): void {
   const matched = decision.dryRun.filter((result) => result.matched).map((result) => result.policy);
   if (matched.length === 0) return;
   const fields = { policies: matched.join(","), "src.ip": facts.sourceIp, "dst.port": facts.destinationPort };
-  logger.info("dry-run policies matched", fields);
+  if (options.logPolicyAtInfo) logger.info("dry-run policies matched", fields);
+  else logger.debug("dry-run policies matched", fields);
 }
 
 /** A refusal on its way into the access log. */

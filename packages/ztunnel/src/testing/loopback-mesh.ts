@@ -74,6 +74,7 @@ export function createLoopbackMesh(mesh: MeshState, options: Partial<DataPathOpt
       connectTimeoutMs: 1000,
       listener: defaultTunnelListenerOptions,
       responseBaggage: true,
+      logPolicyAtInfo: false,
       maxConnectionsPerListener: 1000,
       ...options,
     },

@@ -1,0 +1,255 @@
+import { once } from "node:events";
+import type { Socket } from "node:net";
+import { serviceHostname, type Workload } from "@hairpin/shared/model";
+import { createLogger } from "@hairpin/shared/telemetry";
+import {
+  aMatch,
+  aPolicy,
+  aService,
+  aWorkload,
+  createFakeXdsServer,
+  eventually,
+  type FakeXdsServer,
+  startFakeCaServer,
+  TestAuthority,
+} from "@hairpin/testkit";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createZtunnel, type Ztunnel } from "./app.ts";
+import { readConfig } from "./config.ts";
+import { createNetworkHost, type NetworkHost, type TestPod } from "./testing/network-host.ts";
+
+const authority = new TestAuthority();
+const hostname = serviceHostname("web", "ns", "cluster.local");
+
+interface Node {
+  readonly ztunnel: Ztunnel;
+  readonly lines: string[];
+}
+
+let host: NetworkHost;
+let xds: FakeXdsServer;
+let ca: Awaited<ReturnType<typeof startFakeCaServer>>;
+let nodes: Record<"a" | "b", Node>;
+let client: TestPod;
+let neighbour: TestPod;
+let server: TestPod;
+let outsider: TestPod;
+
+const workloads: Workload[] = [];
+
+async function startNode(name: string): Promise<Node> {
+  const lines: string[] = [];
+  const logger = createLogger({ destination: { write: (line) => lines.push(line), flush() {} } });
+  const config = readConfig({
+    NODE_NAME: name,
+    XDS_ADDRESS: xds.address,
+    CA_ADDRESS: ca.address,
+    CA_ROOT_CA: authority.rootPem,
+    AUTH_TOKEN: "token",
+    CONNECTION_TERMINATION_DEADLINE: "10s",
+  });
+  const anyPort = { host: "127.0.0.1", port: 0 };
+  const ztunnel = createZtunnel(
+    { ...config, admin: anyPort, metrics: anyPort, readiness: anyPort },
+    { logger, quit: () => {} },
+  );
+  for (const component of ztunnel.components) await component.start();
+  return { ztunnel, lines };
+}
+
+function declare(pod: TestPod, node: string, fields: Partial<Workload> = {}): void {
+  workloads.push(
+    aWorkload({
+      uid: `Kubernetes//Pod/ns/${pod.name}`,
+      name: pod.name,
+      addresses: [pod.ip],
+      serviceAccount: pod.name,
+      workloadName: pod.name,
+      canonicalName: pod.name,
+      node,
+      ...fields,
+    }),
+  );
+}
+
+async function serve(node: Node, pod: TestPod): Promise<void> {
+  const info = { name: pod.name, namespace: "ns", serviceAccount: pod.name };
+  await node.ztunnel.dataPlane.pods.add({ uid: `uid-${pod.name}`, info }, pod.open());
+  pod.capture();
+}
+
+beforeAll(async () => {
+  host = createNetworkHost();
+  client = host.pod("client", "10.77.0.1");
+  neighbour = host.pod("neighbour", "10.77.0.2");
+  server = host.pod("server", "10.77.0.3");
+  outsider = host.pod("outsider", "10.77.0.9");
+  const services = new Map([[`ns/${hostname}`, [{ servicePort: 80, targetPort: 8080 }]]]);
+  declare(client, "a");
+  declare(neighbour, "a");
+  declare(server, "b", { services });
+  declare(outsider, "b", { tunnelProtocol: "NONE" });
+  xds = await createFakeXdsServer();
+  ca = await startFakeCaServer({ authority });
+  xds.replace({ workloads, services: [aService({ vips: [{ network: "", ip: "10.96.0.1" }] })] });
+  nodes = { a: await startNode("a"), b: await startNode("b") };
+  for (const { ztunnel } of Object.values(nodes)) {
+    await eventually(() => expect(ztunnel.readiness.pendingTasks()).toEqual(["workload proxy manager"]));
+  }
+  await serve(nodes.a, client);
+  await serve(nodes.a, neighbour);
+  await serve(nodes.b, server);
+  await neighbour.echo(8080);
+  await neighbour.callerAddress(8081);
+  await server.callerAddress(8081);
+  await server.echo(8080);
+  await outsider.echo(8080);
+});
+
+afterAll(async () => {
+  for (const { ztunnel } of Object.values(nodes))
+    for (const component of ztunnel.components.toReversed()) await component.stop();
+  await xds.close();
+  await ca.close();
+  await host[Symbol.asyncDispose]();
+});
+
+async function exchange(socket: Socket, text: string): Promise<string> {
+  const chunks: Buffer[] = [];
+  socket.on("data", (chunk: Buffer) => chunks.push(chunk));
+  const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()));
+  socket.end(text);
+  await closed;
+  return Buffer.concat(chunks).toString();
+}
+
+async function echo(socket: Socket, text: string): Promise<void> {
+  const answered = once(socket, "data") as Promise<[Buffer]>;
+  socket.write(text);
+  expect((await answered)[0].toString()).toBe(text);
+}
+
+/** The line that a node wrote about this test's connection: they are told apart by their port. */
+function line(node: Node, ...parts: readonly string[]): Promise<string> {
+  return eventually(() => {
+    const found = node.lines.find((candidate) => parts.every((part) => candidate.includes(part)));
+    if (found === undefined) throw new Error(`no line with ${parts.join(", ")} in:\n${node.lines.join("")}`);
+    return found;
+  });
+}
+
+describe("captured pods", () => {
+  it("are local: a call on one node goes by mTLS, and the application sees the caller's address", async () => {
+    const socket = await client.connect(neighbour.ip, 8081);
+    const port = `10.77.0.1:${socket.localPort}`;
+    expect(await exchange(socket, "")).toBe("10.77.0.1");
+    const outbound = await line(nodes.a, `src.addr=${port}`, 'direction="outbound"');
+    expect(outbound).toContain("dst.addr=10.77.0.2:15008 dst.hbone_addr=10.77.0.2:8081");
+    expect(outbound).toContain('dst.identity="spiffe://cluster.local/ns/ns/sa/neighbour"');
+    await line(nodes.a, "dst.addr=10.77.0.2:15008", 'direction="inbound"');
+  });
+
+  it("are on two nodes: a call by service name is balanced and tunnelled", async () => {
+    const socket = await client.connect("10.96.0.1", 80);
+    const port = `10.77.0.1:${socket.localPort}`;
+    expect(await exchange(socket, "cross node")).toBe("cross node");
+    const outbound = await line(nodes.a, `src.addr=${port}`);
+    expect(outbound).toContain(`dst.hbone_addr=10.77.0.3:8080 dst.service="${hostname}"`);
+    expect(outbound).toContain("bytes_sent=10 bytes_recv=10");
+    const inbound = await line(nodes.b, 'direction="inbound"', "dst.addr=10.77.0.3:15008");
+    expect(inbound).toContain('src.identity="spiffe://cluster.local/ns/ns/sa/client"');
+  });
+
+  it("call pods that are not captured in plain TCP", async () => {
+    expect(await exchange(await client.connect(outsider.ip, 8080), "plain")).toBe("plain");
+    const outbound = await line(nodes.a, "dst.addr=10.77.0.9:8080");
+    expect(outbound).not.toContain("identity");
+  });
+
+  it("are called by pods that are not captured, through the plaintext listener, with the caller's address", async () => {
+    const socket = await outsider.connect(server.ip, 8081);
+    const port = `10.77.0.9:${socket.localPort}`;
+    expect(await exchange(socket, "")).toBe("10.77.0.9");
+    const inbound = await line(nodes.b, `src.addr=${port}`);
+    expect(inbound).toContain('src.workload="outsider"');
+    expect(inbound).toContain("dst.addr=10.77.0.3:8081");
+  });
+
+  it("call themselves and localhost without us", async () => {
+    expect(await exchange(await server.connect(server.ip, 8080), "self")).toBe("self");
+    expect(await exchange(await server.connect("127.0.0.1", 8080), "loopback")).toBe("loopback");
+    expect(nodes.b.lines.join("")).not.toContain("src.addr=127.0.0.1");
+  });
+
+  it.each([15_001, 15_006])("cannot make our own port %d call itself", async (port) => {
+    // The reset may come before or after the connect is told.
+    const ask = (from: TestPod, ip: string): Promise<string> =>
+      from.connect(ip, port).then(
+        (socket) => exchange(socket, "x"),
+        () => "",
+      );
+    expect(await ask(server, "127.0.0.1")).toBe("");
+    expect(await ask(outsider, server.ip)).toBe("");
+    expect(nodes.b.lines.join("")).toContain("attempted recursive call");
+  });
+});
+
+describe("policy", () => {
+  const denyClient = aPolicy({
+    name: "no-client",
+    rules: [{ clauses: [[aMatch({ principals: [{ kind: "exact", value: "cluster.local/ns/ns/sa/client" }] })]] }],
+  });
+
+  it("cuts open connections when it begins to deny, refuses new ones, and lets go when it is gone", async () => {
+    const open = await client.connect(server.ip, 8080);
+    await echo(open, "before");
+    const closed = new Promise<void>((resolve) => open.once("close", () => resolve()));
+    open.on("end", () => open.destroy());
+    xds.put({ policies: [denyClient] });
+    await closed;
+    await line(nodes.b, "connection closed due to policy change: explicitly denied by: ns/no-client");
+    const denied = await client.connect(server.ip, 8080);
+    const port = `10.77.0.1:${denied.localPort}`;
+    expect(await exchange(denied, "hello")).toBe("");
+    await line(nodes.a, `src.addr=${port}`, 'error="http status: 401 Unauthorized"');
+    await line(nodes.b, 'policy="ns/no-client" rule=0 denied.identity="spiffe://cluster.local/ns/ns/sa/client"');
+    xds.remove("ns/no-client");
+    await eventually(async () => {
+      expect(await exchange(await client.connect(server.ip, 8080), "again")).toBe("again");
+    });
+  });
+});
+
+describe("certificates", () => {
+  it("were fetched for the workloads of the node, in their name, and for no other", () => {
+    const asked = new Set(ca.calls.map((call) => call.impersonatedIdentity));
+    expect(asked).toEqual(
+      new Set(["client", "neighbour", "server"].map((sa) => `spiffe://cluster.local/ns/ns/sa/${sa}`)),
+    );
+  });
+});
+
+describe("the end", () => {
+  it("lets open connections finish, takes no new ones, and is over when the last has ended", async () => {
+    const open = await outsider.connect(server.ip, 8080);
+    await echo(open, "before");
+    const drained = nodes.b.ztunnel.drain();
+    await eventually(async () => {
+      await expect(outsider.connect(server.ip, 8080)).rejects.toMatchObject({ code: "ECONNREFUSED" });
+    });
+    await echo(open, "during");
+    expect(await exchange(open, "last")).toBe("last");
+    await drained;
+    await line(nodes.b, 'drained\toutcome="empty"');
+  });
+
+  it("of a pod cuts its connections at once", async () => {
+    const open = await outsider.connect(neighbour.ip, 8080);
+    await echo(open, "before");
+    const closed = new Promise<void>((resolve) => open.once("close", () => resolve()));
+    open.on("end", () => open.destroy());
+    await nodes.a.ztunnel.dataPlane.pods.remove("uid-neighbour");
+    await closed;
+    await line(nodes.a, 'error="connection closed: pod ns/neighbour was removed"');
+  });
+});
