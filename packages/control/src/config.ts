@@ -1,0 +1,100 @@
+import { ConfigReader } from "@hairpin/shared/process";
+import type { MeshConfig, NamespacedAccount } from "./ambient/mesh-config.ts";
+
+const secureXdsPort = 15_012;
+const plaintextXdsPort = 15_010;
+const metricsPort = 15_014;
+const readinessPort = 8080;
+const dayMs = 24 * 3600 * 1000;
+const maxSecretTtlMs = 90 * dayMs;
+
+export type SourceConfig =
+  | { readonly kind: "store"; readonly socketPath: string }
+  | { readonly kind: "manifests"; readonly folder: string };
+
+/** All settings of control; nothing else is read from the environment. */
+export interface ControlConfig {
+  readonly mesh: MeshConfig;
+  readonly source: SourceConfig;
+  readonly caDir: string;
+  /** PEM (SPKI) of the key that verifies local tokens. */
+  readonly tokenKeyPem: string;
+  /** Certificates live no longer than this, whatever is asked. */
+  readonly maxCertificateTtlMs: number;
+  readonly listenIp: string;
+  readonly ports: {
+    readonly secureXds: number;
+    /** Loopback only; undefined: not served. */
+    readonly plaintextXds: number | undefined;
+    readonly metrics: number;
+    readonly readiness: number;
+  };
+  readonly log: { readonly level: string; readonly format: "plain" | "json" };
+  /** Every setting in effect, without secrets. */
+  readonly described: Readonly<Record<string, unknown>>;
+}
+
+/** Throws `ConfigError` with every mistake. */
+export function readConfig(
+  environment: Readonly<Record<string, string | undefined>>,
+  readFile?: (path: string) => string,
+): ControlConfig {
+  const reader = new ConfigReader({ environment, ...(readFile === undefined ? {} : { readFile }) });
+  const trustedNodeAccounts = reader
+    .list("CA_TRUSTED_NODE_ACCOUNTS", ["istio-system/ztunnel"])
+    .flatMap((text) => parseAccount(text, reader));
+  const config = {
+    mesh: {
+      clusterId: reader.string("CLUSTER_ID", "Kubernetes"),
+      clusterDomain: reader.string("CLUSTER_DOMAIN", "cluster.local"),
+      trustDomain: reader.string("TRUST_DOMAIN", "cluster.local"),
+      rootNamespace: reader.string("ROOT_NAMESPACE", "istio-system"),
+      network: reader.string("NETWORK", ""),
+      trustedNodeAccounts,
+    },
+    source: parseSource(reader.string("HAIRPIN_SOURCE"), reader),
+    caDir: reader.string("CA_DIR"),
+    tokenKeyPem: requiredFile("TOKEN_KEY", reader),
+    maxCertificateTtlMs: reader.durationMs("SECRET_TTL", dayMs, { min: 1000, max: maxSecretTtlMs }),
+    listenIp: reader.string("LISTEN_IP", "0.0.0.0"),
+    ports: {
+      secureXds: secureXdsPort,
+      plaintextXds: reader.boolean("PLAINTEXT_XDS", false) ? plaintextXdsPort : undefined,
+      metrics: metricsPort,
+      readiness: readinessPort,
+    },
+    log: {
+      level: reader.string("LOG_LEVEL", "info"),
+      format: reader.oneOf("LOG_FORMAT", ["plain", "json"], "plain"),
+    },
+  };
+  reader.finish();
+  return { ...config, described: reader.describe() };
+}
+
+function parseSource(text: string, reader: ConfigReader): SourceConfig {
+  const [kind, ...rest] = text.split(":");
+  const path = rest.join(":");
+  if (kind === "store" && path !== "") return { kind: "store", socketPath: path };
+  if (kind === "manifests" && path !== "") return { kind: "manifests", folder: path };
+  if (text !== "") reader.mistake("HAIRPIN_SOURCE", text, "is not accepted: give store:<socket> or manifests:<folder>");
+  return { kind: "store", socketPath: "" };
+}
+
+function parseAccount(text: string, reader: ConfigReader): NamespacedAccount[] {
+  const [namespace = "", serviceAccount = "", ...rest] = text.split("/");
+  if (namespace !== "" && serviceAccount !== "" && rest.length === 0) return [{ namespace, serviceAccount }];
+  reader.mistake(
+    "CA_TRUSTED_NODE_ACCOUNTS",
+    text,
+    "is not accepted: give <namespace>/<service account>, comma separated",
+  );
+  return [];
+}
+
+function requiredFile(variable: string, reader: ConfigReader): string {
+  const content = reader.optionalFile(variable);
+  if (content === undefined && reader.optionalString(variable) === undefined)
+    reader.mistake(variable, undefined, "is required: give the path of a PEM public key");
+  return content ?? "";
+}

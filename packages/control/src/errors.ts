@@ -1,0 +1,16 @@
+import { MeshError } from "@hairpin/shared/process";
+
+/** Codes of this package; explained in the README. */
+export type ControlErrorCode = "CA_DIR_INVALID" | "TOKEN_REFUSED" | "STORE_WATCH_FAILED" | "STORE_WRITE_FAILED";
+
+export class ControlError extends MeshError {
+  declare readonly code: ControlErrorCode;
+
+  constructor(
+    code: ControlErrorCode,
+    message: string,
+    options: { readonly cause?: unknown; readonly origin?: "downstream" | "upstream" | "internal" } = {},
+  ) {
+    super(message, { ...options, code, origin: options.origin ?? "internal" });
+  }
+}

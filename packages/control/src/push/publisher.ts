@@ -1,0 +1,160 @@
+// Hands a model to the xDS server so that the data plane never sees half a change: a waypoint knows what it will manage
+// before anybody is sent to it, and forgets it only after nobody is sent to it any more (make before break).
+
+import { type Clock, type Timer, delay } from "@hairpin/shared/process";
+import type { DeltaXdsServer, ServedResource } from "@hairpin/shared/xds";
+import type { MeshModel } from "../mesh-model.ts";
+import type { WaypointResources } from "../gateway/waypoint-resources.ts";
+import type { ClientRole } from "./client-role.ts";
+import {
+  addressResources,
+  authorizationResources,
+  waypointResource,
+  waypointServiceResources,
+  waypointWorkloadResources,
+} from "./served-resources.ts";
+import { meshScope, typeUrls, waypointTypeUrls } from "./type-urls.ts";
+
+/** Replicas that do not answer hold the rest of a push up for this long at most. */
+const maxAckWaitMs = 50;
+/** A waypoint keeps what it lost for this long: ztunnels and open connections still lead to it. */
+const lingerMs = 1000;
+/** A deleted Gateway's empty snapshot is kept for this long, so that its replicas are told. */
+const retireMs = 60_000;
+
+export class Publisher {
+  readonly #server: DeltaXdsServer<ClientRole>;
+  readonly #clock: Clock;
+  /** By waypoint key: names of resources that are to go, and when. */
+  readonly #scopes = new Map<string, WaypointScope>();
+
+  constructor(components: { readonly server: DeltaXdsServer<ClientRole>; readonly clock: Clock }) {
+    this.#server = components.server;
+    this.#clock = components.clock;
+  }
+
+  /** Resolves when everything was handed over; one call at a time. */
+  async publish(model: MeshModel): Promise<void> {
+    this.#server.publish(typeUrls.authorization, meshScope, authorizationResources(model.ambient));
+    const waiting = [...model.waypoints.values()].filter((resources) => this.#publishWaypoint(resources));
+    await this.#acknowledged(new Set(waiting.map(({ record }) => record.key)));
+    this.#server.publish(typeUrls.address, meshScope, addressResources(model.ambient));
+    this.#emptyDeleted(model);
+  }
+
+  stop(): void {
+    for (const scope of this.#scopes.values()) scope.timer?.cancel();
+  }
+
+  /** True when the waypoint was told something new. */
+  #publishWaypoint(resources: WaypointResources): boolean {
+    const { key } = resources.record;
+    const scope = this.#scopes.get(key) ?? { lingering: new Map(), timer: undefined, deletedAt: undefined };
+    this.#scopes.set(key, scope);
+    scope.deletedAt = undefined;
+    const wanted = new Map([
+      [typeUrls.waypoint, [waypointResource(resources)]],
+      [typeUrls.waypointService, waypointServiceResources(resources)],
+      [typeUrls.waypointWorkload, waypointWorkloadResources(resources)],
+    ] as const);
+    let isNews = false;
+    for (const [typeUrl, current] of wanted) {
+      const { all, hasNew } = this.#withLingering(scope, typeUrl, current);
+      this.#server.publish(typeUrl, key, all);
+      isNews ||= hasNew;
+    }
+    this.#scheduleSweep(key, scope);
+    return isNews;
+  }
+
+  /** What is wanted now, and what was until a moment ago. */
+  #withLingering(
+    scope: WaypointScope,
+    typeUrl: string,
+    current: readonly ServedResource[],
+  ): { readonly all: readonly ServedResource[]; readonly hasNew: boolean } {
+    const before = scope.lingering.get(typeUrl) ?? new Map<string, Lingering>();
+    const now = this.#clock.now();
+    const next = new Map<string, Lingering>();
+    let hasNew = false;
+    for (const resource of current) {
+      const held = before.get(resource.name);
+      hasNew ||= held === undefined || !Buffer.from(held.resource.body).equals(resource.body);
+      next.set(resource.name, { resource, until: Infinity });
+    }
+    for (const [name, { resource, until }] of before) {
+      if (next.has(name)) continue;
+      const end = Math.min(until, now + lingerMs);
+      if (end > now) next.set(name, { resource, until: end });
+    }
+    scope.lingering.set(typeUrl, next);
+    return { all: [...next.values()].map(({ resource }) => resource), hasNew };
+  }
+
+  /** Drops what has lingered long enough. */
+  #scheduleSweep(key: string, scope: WaypointScope): void {
+    const ends = [...scope.lingering.values()].flatMap((held) => [...held.values()].map(({ until }) => until));
+    const next = Math.min(...ends, Infinity);
+    scope.timer?.cancel();
+    scope.timer = undefined;
+    if (next === Infinity) return;
+    scope.timer = this.#clock.setTimer(Math.max(0, next - this.#clock.now()), () => {
+      const now = this.#clock.now();
+      for (const [typeUrl, held] of scope.lingering) {
+        const gone = [...held].filter(([, { until }]) => until <= now).map(([name]) => name);
+        for (const name of gone) held.delete(name);
+        if (gone.length > 0) this.#server.update(typeUrl, key, { removed: gone });
+      }
+      this.#scheduleSweep(key, scope);
+    });
+  }
+
+  /** Replicas of a deleted Gateway lose everything, once nobody is sent to them any more. */
+  #emptyDeleted(model: MeshModel): void {
+    const now = this.#clock.now();
+    for (const [key, scope] of this.#scopes) {
+      if (model.waypoints.has(key)) continue;
+      if (scope.deletedAt === undefined) {
+        scope.deletedAt = now;
+        scope.timer?.cancel();
+        scope.lingering.clear();
+        for (const typeUrl of waypointTypeUrls) this.#server.publish(typeUrl, key, []);
+      } else if (now - scope.deletedAt > retireMs) {
+        this.#scopes.delete(key);
+        for (const typeUrl of waypointTypeUrls) this.#server.retire(typeUrl, key);
+      }
+    }
+  }
+
+  /** Waits until the connected replicas of these waypoints have acknowledged what they were sent, for a bounded time. */
+  async #acknowledged(keys: ReadonlySet<string>): Promise<void> {
+    const isDone = (): boolean =>
+      this.#server
+        .clients()
+        .filter(({ principal }) => principal.waypointKey !== undefined && keys.has(principal.waypointKey))
+        .every(({ types }) =>
+          types.filter(({ typeUrl }) => waypointTypeUrls.includes(typeUrl)).every(({ upToDate }) => upToDate),
+        );
+    if (keys.size === 0 || isDone()) return;
+    const done = new AbortController();
+    const forget = this.#server.onAck(() => {
+      if (isDone()) done.abort();
+    });
+    // Aborted means acknowledged; the delay running out means that a replica is slow: either way the push goes on.
+    await delay(this.#clock, maxAckWaitMs, done.signal).catch(() => undefined);
+    forget();
+  }
+}
+
+interface Lingering {
+  readonly resource: ServedResource;
+  /** On the clock; Infinity while it is wanted. */
+  readonly until: number;
+}
+
+interface WaypointScope {
+  /** By type URL, then name. */
+  readonly lingering: Map<string, Map<string, Lingering>>;
+  timer: Timer | undefined;
+  deletedAt: number | undefined;
+}

@@ -1,0 +1,189 @@
+import type { Clock } from "@hairpin/shared/process";
+import { delay, errorMessage } from "@hairpin/shared/process";
+import type { Logger } from "@hairpin/shared/telemetry";
+import type { Condition, KubernetesObject } from "../collection/kubernetes-object.ts";
+import type { StatusUpdate } from "./status-update.ts";
+
+/** Field manager of everything that control writes. */
+export const statusManager = "control";
+
+/** What is written for one object. */
+export interface StatusWrite {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly manager: string;
+  readonly conditions: readonly Condition[];
+  readonly merge?: Readonly<Record<string, unknown>>;
+}
+
+/** Where statuses go. Rejects when a write failed and may be tried again; an object that is gone is no failure. */
+export interface StatusSink {
+  write(write: StatusWrite): Promise<void>;
+}
+
+/** Types of conditions that only control writes: found on an object, they are its own from before. */
+const ownTypes = /^(?:ZtunnelAccepted|WaypointAccepted|istio\.io\/WaypointBound|hairpin\.mesh\/.*)$/;
+
+const retryDelaysMs: readonly number[] = [50, 200, 1000, 5000];
+const maxWritesAtOnce = 8;
+
+/**
+ * Writes statuses when they differ from what the object shows, the latest only, with retries. A write that is already under
+ * way or was made and is not seen back yet is not repeated.
+ */
+export class StatusWriter {
+  readonly #sink: StatusSink;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #stopped = new AbortController();
+  /** By object: what waits to be written. */
+  readonly #queue = new Map<string, StatusWrite>();
+  /** By object: what was written last, until the object shows it. */
+  readonly #written = new Map<string, string>();
+  readonly #active = new Set<Promise<void>>();
+
+  constructor(components: { readonly sink: StatusSink; readonly clock: Clock; readonly logger: Logger }) {
+    this.#sink = components.sink;
+    this.#clock = components.clock;
+    this.#logger = components.logger;
+  }
+
+  /** Everything that control says now; statuses of objects not named are left alone. */
+  update(updates: readonly StatusUpdate[]): void {
+    const named = new Set<string>();
+    for (const update of merged(updates)) {
+      const key = keyOf(update.object);
+      named.add(key);
+      const write = toWrite(update);
+      const text = fingerprint(write);
+      if (isShown(update, write)) {
+        this.#written.delete(key);
+        this.#queue.delete(key);
+      } else if (this.#written.get(key) !== `${text}@${update.object.metadata.resourceVersion ?? ""}`) {
+        this.#written.set(key, `${text}@${update.object.metadata.resourceVersion ?? ""}`);
+        this.#queue.set(key, write);
+      }
+    }
+    for (const key of this.#written.keys()) if (!named.has(key)) this.#written.delete(key);
+    for (const key of this.#queue.keys()) if (!named.has(key)) this.#queue.delete(key);
+    this.#start();
+  }
+
+  /** Resolves when nothing is under way or waiting. */
+  async whenIdle(): Promise<void> {
+    while (this.#active.size > 0) await Promise.all(this.#active);
+  }
+
+  async stop(): Promise<void> {
+    this.#queue.clear();
+    this.#stopped.abort();
+    await this.whenIdle();
+  }
+
+  #start(): void {
+    for (const [key, write] of this.#queue) {
+      if (this.#active.size >= maxWritesAtOnce || this.#stopped.signal.aborted) return;
+      this.#queue.delete(key);
+      const work = this.#write(key, write).finally(() => {
+        this.#active.delete(work);
+        this.#start();
+      });
+      this.#active.add(work);
+    }
+  }
+
+  async #write(key: string, write: StatusWrite): Promise<void> {
+    for (let attempt = 0; !this.#stopped.signal.aborted; attempt++) {
+      try {
+        return await this.#sink.write(write);
+      } catch (error) {
+        // A newer status for the same object makes this one pointless.
+        if (this.#queue.has(key)) return;
+        this.#logger.warn("status could not be written", { object: key, attempt, error: errorMessage(error) });
+        const wait = retryDelaysMs[Math.min(attempt, retryDelaysMs.length - 1)] ?? 5000;
+        await delay(this.#clock, wait, this.#stopped.signal).catch(() => undefined);
+      }
+    }
+  }
+}
+
+/** One object may get conditions from several builders. */
+function merged(updates: readonly StatusUpdate[]): StatusUpdate[] {
+  const byObject = Map.groupBy(updates, ({ object }) => keyOf(object));
+  return [...byObject.values()].flatMap((group) => {
+    const [first, ...others] = group;
+    if (first === undefined || others.length === 0) return group;
+    return [
+      {
+        object: first.object,
+        conditions: group.flatMap(({ conditions }) => conditions),
+        ...(group.some(({ merge }) => merge !== undefined)
+          ? { merge: Object.assign({}, ...group.map(({ merge }) => merge ?? {})) as Record<string, unknown> }
+          : {}),
+      },
+    ];
+  });
+}
+
+function toWrite({ object, conditions, merge }: StatusUpdate): StatusWrite {
+  const { generation, name, namespace = "" } = object.metadata;
+  const observed = generation === undefined ? {} : { observedGeneration: generation };
+  return {
+    apiVersion: object.apiVersion,
+    kind: object.kind,
+    namespace,
+    name,
+    manager: statusManager,
+    conditions: conditions.map((condition) => ({ ...condition, ...observed })),
+    ...(merge === undefined ? {} : { merge }),
+  };
+}
+
+interface ShownStatus {
+  readonly conditions?: readonly Condition[];
+}
+
+/** The object already says exactly this. */
+function isShown({ object }: StatusUpdate, write: StatusWrite): boolean {
+  const status = ((object as { readonly status?: unknown }).status ?? {}) as ShownStatus & Record<string, unknown>;
+  const shown = status.conditions ?? [];
+  const sameConditions = write.conditions.every((wanted) =>
+    shown.some(
+      (held) =>
+        held.type === wanted.type &&
+        held.status === wanted.status &&
+        held.reason === wanted.reason &&
+        held.message === wanted.message &&
+        held.observedGeneration === wanted.observedGeneration,
+    ),
+  );
+  const wantedTypes = new Set(write.conditions.map(({ type }) => type));
+  const stale = shown.some(({ type }) => ownTypes.test(type) && !wantedTypes.has(type));
+  const sameFields = Object.entries(write.merge ?? {}).every(
+    ([field, value]) => canonical(status[field] ?? []) === canonical(value),
+  );
+  return sameConditions && !stale && sameFields;
+}
+
+/** Without times: a condition that flips is stamped anew until the object shows it. */
+function fingerprint(write: StatusWrite): string {
+  return canonical({ conditions: write.conditions, merge: write.merge }, "lastTransitionTime");
+}
+
+/** JSON with sorted keys. */
+function canonical(value: unknown, without?: string): string {
+  return JSON.stringify(value, (key, item: unknown) => {
+    if (key === without) return undefined;
+    return isPlainObject(item) ? Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1))) : item;
+  });
+}
+
+function isPlainObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function keyOf(object: KubernetesObject): string {
+  return `${object.kind}/${object.metadata.namespace ?? ""}/${object.metadata.name}/${object.metadata.uid ?? ""}`;
+}
