@@ -160,8 +160,10 @@ export class ClientStream<Principal> {
   #settle(peer: XdsPeer<Principal>): void {
     const { typeUrls } = this.#host;
     this.#settled ||= typeUrls.every((url) => this.#types.has(url) || this.#host.scopeOf(peer, url) === undefined);
-    if (this.#settled) this.#host.schedule(this);
-    else
+    if (this.#settled) {
+      this.#settling?.cancel();
+      this.#host.schedule(this);
+    } else
       this.#settling ??= this.#host.clock.setTimer(settleMs, () => {
         this.#settled = true;
         this.#host.schedule(this);
