@@ -40,7 +40,8 @@ export class EngineStream implements Http2Stream {
   /** Client: the request's method decides what a response may carry. */
   method = "";
   headSent = false;
-  finalHeadReceived = false;
+  /** Server: from the start. Client: from the final response head on. */
+  acceptsData = false;
   informationalHeads = 0;
   /** DATA bytes that content-length still promises; -1: no promise. */
   contentLeft = -1;
