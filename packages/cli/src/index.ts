@@ -1,1 +1,13 @@
-export {};
+export {
+  type ExecOptions,
+  type ExecResult,
+  LocalMesh,
+  type LocalMeshOptions,
+  meshFailedExitCode,
+  startLocalMesh,
+} from "./local/local-mesh.ts";
+export { ManifestError } from "./local/manifests.ts";
+export { MeshClient, MeshRequestError } from "./local/mesh-client.ts";
+export { MeshStartError } from "./local/start-mesh.ts";
+export type { ProgressLine } from "./local/daemon/lifeline.ts";
+export type { KubernetesObject } from "./local/object/kubernetes-object.ts";

@@ -1,0 +1,63 @@
+// What the local mesh asks of a pod beyond Kubernetes' schema: it pulls no image, so a container must name its program.
+
+import type { Deployment, KubernetesObject, Pod, PodSpec } from "../object/kubernetes-object.ts";
+
+export interface FieldMistake {
+  readonly path: string;
+  readonly reason: string;
+}
+
+/** Mistakes of a Pod, or of a Deployment's pod template; none for other kinds. */
+export function checkPodSpec(object: KubernetesObject): readonly FieldMistake[] {
+  if (object.kind === "Pod") return checkSpec((object as Pod).spec, "spec");
+  if (object.kind === "Deployment") return checkDeployment(object as Deployment);
+  return [];
+}
+
+function checkDeployment(deployment: Deployment): readonly FieldMistake[] {
+  const template = deployment.spec?.template;
+  if (template === undefined) return [{ path: "spec.template", reason: "is required" }];
+  const selected = Object.entries(deployment.spec?.selector?.matchLabels ?? {});
+  const mismatch = selected.find(([key, value]) => template.metadata?.labels?.[key] !== value);
+  const mistakes = checkSpec(template.spec, "spec.template.spec");
+  if (mismatch === undefined) return mistakes;
+  const reason = `must carry ${mismatch[0]}: ${mismatch[1]}, which spec.selector asks for`;
+  return [...mistakes, { path: "spec.template.metadata.labels", reason }];
+}
+
+function checkSpec(spec: PodSpec | undefined, path: string): readonly FieldMistake[] {
+  if (spec === undefined || !Array.isArray(spec.containers) || spec.containers.length === 0)
+    return [{ path: `${path}.containers`, reason: "must name at least one container" }];
+  const volumes = new Set((spec.volumes ?? []).map((volume) => volume.name));
+  const mistakes: FieldMistake[] = [];
+  for (const [index, volume] of (spec.volumes ?? []).entries())
+    if (!isKnownVolume(volume))
+      mistakes.push({
+        path: `${path}.volumes[${index}]`,
+        reason: "the local mesh knows the volumes emptyDir, configMap, hostPath and projected",
+      });
+  for (const list of ["initContainers", "containers"] as const) {
+    for (const [index, container] of (spec[list] ?? []).entries()) {
+      const at = `${path}.${list}[${index}]`;
+      if (typeof container.name !== "string" || container.name === "")
+        mistakes.push({ path: `${at}.name`, reason: "is required" });
+      if ((container.command ?? []).length === 0)
+        mistakes.push({
+          path: `${at}.command`,
+          reason:
+            "is required: the local mesh pulls no image; give the program as command (and args), it runs on this machine's file system",
+        });
+      for (const [mountIndex, mount] of (container.volumeMounts ?? []).entries())
+        if (!volumes.has(mount.name))
+          mistakes.push({
+            path: `${at}.volumeMounts[${mountIndex}].name`,
+            reason: `no volume is named ${JSON.stringify(mount.name)}; add it to volumes`,
+          });
+    }
+  }
+  return mistakes;
+}
+
+function isKnownVolume(volume: object): boolean {
+  return ["emptyDir", "configMap", "hostPath", "projected"].some((kind) => kind in volume);
+}
