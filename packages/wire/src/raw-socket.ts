@@ -19,7 +19,7 @@ export interface RawSocketReceiver {
  * Where every socket of this thread reads to. libuv reads and calls back synchronously, so one buffer serves all; 64 KiB
  * measured slower, 256 KiB no faster.
  */
-export const readBuffer: Buffer = Buffer.allocUnsafeSlow(128 * 1024);
+const readBuffer: Buffer = Buffer.allocUnsafeSlow(128 * 1024);
 
 /** The receiver of each raw socket that was made here; unset until somebody takes the socket over. */
 const slots = new WeakMap<net.Socket, { receiver: RawSocketReceiver | undefined }>();

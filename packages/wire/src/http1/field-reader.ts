@@ -16,7 +16,8 @@ export class FieldReader {
 
   /** `name: value`, controls already excluded. */
   add(line: string): void {
-    if (line.startsWith(" ") || line.startsWith("\t")) {
+    const first = line.charCodeAt(0);
+    if (first === 0x20 || first === 0x09) {
       throw new Http1Error("HTTP1_FOLDED_HEADER", "Field line begins with a space: folded values are obsolete");
     }
     const colon = line.indexOf(":");
@@ -26,8 +27,7 @@ export class FieldReader {
     if (this.headers.size === this.#maxCount) {
       throw new Http1Error("HTTP1_TOO_MANY_HEADERS", `More than ${this.#maxCount} fields`, 431);
     }
-    const lowerName = name.toLowerCase();
-    if (lookalikeNames.has(lowerName)) {
+    if (name.includes("_") && lookalikeNames.has(name.toLowerCase())) {
       throw new Http1Error("HTTP1_AMBIGUOUS_HEADER_NAME", `Field ${quote(name)} looks like a framing field`);
     }
     this.headers.append(name, trimSpace(line, colon + 1, line.length));

@@ -36,7 +36,15 @@ export class Http1Headers implements Iterable<readonly [name: string, value: str
 
   /** Every value, in order. */
   getAll(lowerName: string): string[] {
-    return this.#values.filter((_, index) => this.#lowerNames[index] === lowerName);
+    const values: string[] = [];
+    for (
+      let index = this.#lowerNames.indexOf(lowerName);
+      index >= 0;
+      index = this.#lowerNames.indexOf(lowerName, index + 1)
+    ) {
+      values.push(this.#values[index] as string);
+    }
+    return values;
   }
 
   /** The values as one list (RFC 9110 §5.2), or undefined. Not for `set-cookie`. */

@@ -6,7 +6,7 @@ import { Http1RequestParser } from "./request-parser.ts";
 import { Http1ResponseParser, type ResponseContext } from "./response-parser.ts";
 
 /** One message as the events told it. Body bytes as Latin-1. */
-export interface ReadMessage<Head> {
+interface ReadMessage<Head> {
   readonly head: Head;
   readonly informational: readonly number[];
   body: string;

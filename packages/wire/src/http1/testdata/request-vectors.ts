@@ -8,7 +8,7 @@ export type AcceptedRequest = readonly [what: string, input: string, expected: P
 /** A request with Host and these lines more. */
 export const withLines = (...lines: string[]): string =>
   `POST / HTTP/1.1\r\nHost: a\r\n${lines.map((line) => `${line}\r\n`).join("")}\r\n`;
-export const withHost = (host: string): string => `GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
+const withHost = (host: string): string => `GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
 export const withTarget = (target: string, method = "GET"): string => `${method} ${target} HTTP/1.1\r\nHost: a\r\n\r\n`;
 export const chunked = (body: string): string => withLines("Transfer-Encoding: chunked") + body;
 
