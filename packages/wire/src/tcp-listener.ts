@@ -11,7 +11,10 @@ export type ListenTcpOptions = ({ readonly fd: number } | { readonly host: strin
 
 export interface TcpListener {
   readonly address: net.AddressInfo;
-  /** Accepts that failed (EMFILE, ECONNABORTED, ...); the listener goes on. */
+  /**
+   * Accepts that failed and that Node told of; the listener goes on. Out of descriptors libuv closes what waits without a
+   * word, so that case must be watched by the count of open descriptors.
+   */
   readonly acceptErrors: number;
   /** Stops accepting; resolves when the listening socket is closed. Accepted sockets live on. Idempotent. */
   close(): Promise<void>;
@@ -53,7 +56,6 @@ class NetTcpListener implements TcpListener {
   constructor(server: net.Server) {
     this.#server = server;
     this.address = server.address() as net.AddressInfo;
-    // Out of descriptors libuv closes what waits in the backlog and goes on accepting as soon as some are free.
     server.on("error", (error) => {
       this.#acceptErrors++;
       acceptErrorChannel.publish({ address: this.address, error });
