@@ -42,7 +42,8 @@ export class StatusWriter {
   readonly #queue = new Map<string, StatusWrite>();
   /** By object: what was written last, until the object shows it. */
   readonly #written = new Map<string, string>();
-  readonly #active = new Set<Promise<void>>();
+  /** By object: the write under way; never two for one object, or the older could land last. */
+  readonly #active = new Map<string, Promise<void>>();
 
   constructor(components: { readonly sink: StatusSink; readonly clock: Clock; readonly logger: Logger }) {
     this.#sink = components.sink;
@@ -73,7 +74,7 @@ export class StatusWriter {
 
   /** Resolves when nothing is under way or waiting. */
   async whenIdle(): Promise<void> {
-    while (this.#active.size > 0) await Promise.all(this.#active);
+    while (this.#active.size > 0) await Promise.all(this.#active.values());
   }
 
   async stop(): Promise<void> {
@@ -83,27 +84,29 @@ export class StatusWriter {
   }
 
   #start(): void {
-    for (const [key, write] of this.#queue) {
+    for (const key of this.#queue.keys()) {
       if (this.#active.size >= maxWritesAtOnce || this.#stopped.signal.aborted) return;
-      this.#queue.delete(key);
-      const work = this.#write(key, write).finally(() => {
-        this.#active.delete(work);
+      if (this.#active.has(key)) continue;
+      const work = this.#writeLatest(key).finally(() => {
+        this.#active.delete(key);
         this.#start();
       });
-      this.#active.add(work);
+      this.#active.set(key, work);
     }
   }
 
-  async #write(key: string, write: StatusWrite): Promise<void> {
-    for (let attempt = 0; !this.#stopped.signal.aborted; attempt++) {
+  /** Until a write succeeds; each attempt is with the newest status. */
+  async #writeLatest(key: string): Promise<void> {
+    let write = this.#queue.get(key);
+    for (let attempt = 0; write !== undefined && !this.#stopped.signal.aborted; attempt++) {
+      this.#queue.delete(key);
       try {
         return await this.#sink.write(write);
       } catch (error) {
-        // A newer status for the same object makes this one pointless.
-        if (this.#queue.has(key)) return;
         this.#logger.warn("status could not be written", { object: key, attempt, error: errorMessage(error) });
         const wait = retryDelaysMs[Math.min(attempt, retryDelaysMs.length - 1)] ?? 5000;
         await delay(this.#clock, wait, this.#stopped.signal).catch(() => undefined);
+        write = this.#queue.get(key) ?? write;
       }
     }
   }
