@@ -82,6 +82,7 @@ export function createZtunnel(config: ZtunnelConfig, given: ZtunnelComponents): 
       createServerComponent("metrics server", config.metrics, metricsRoutes(metrics), logger, true),
       createServerComponent("admin server", config.admin, admin, logger),
       store,
+      caComponent(caClient),
       xds,
       dataPlaneComponent(dataPlane, { whenKnown: xds.whenSynced(), tasks, logger }),
     ],
@@ -105,7 +106,9 @@ export async function runZtunnel(config: ZtunnelConfig): Promise<RunningComponen
   const quit = (): void => void running.then((components) => components.stop("SIGTERM (quitquitquit)"));
   const ztunnel = createZtunnel(config, { logger, quit });
   const running = runComponents(ztunnel.components, { logger, onShutdown: () => ztunnel.drain() });
-  return await running;
+  const components = await running;
+  void components.stopped.then(() => logger.flush());
+  return components;
 }
 
 interface DataPlaneGate {
@@ -140,6 +143,10 @@ function dataPlaneComponent(dataPlane: DataPlane, { whenKnown, tasks, logger }: 
       await dataPlane.stop();
     },
   };
+}
+
+function caComponent(client: { close(): void }): Component {
+  return { name: "ca client", start: async () => {}, stop: async () => client.close() };
 }
 
 function registerBuild(metrics: MetricRegistry, config: ZtunnelConfig): void {

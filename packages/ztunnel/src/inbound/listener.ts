@@ -18,7 +18,7 @@ import { resolveInboundTarget } from "./resolve-target.ts";
 
 /**
  * One connection to port 15008 of a pod: mTLS with the pod's certificate (known by the netns that the socket is in, never
- * by SNI), then its CONNECTs, until the session ends. Owns the socket; never rejects.
+ * by SNI), then its CONNECTs, until the session ends. Owns the socket; rejects only for faults of our own.
  */
 export async function serveInboundSession(
   socket: Socket,
@@ -46,7 +46,7 @@ export async function serveInboundSession(
     const onConnect = (request: InboundConnect): void => {
       serveConnect(request, { source, local }, pod, path).catch((error: unknown) => {
         path.logger.error("inbound tunnel failed", { error });
-        request.refuse(503);
+        refuseUnanswered(request);
       });
     };
     const accept = { socket, context, trustDomain, onConnect };
@@ -96,6 +96,15 @@ async function serveConnect(
     refuse: (status) => request.refuse(status),
   };
   await serveInbound(attempt, pod, path);
+}
+
+/** After a fault of ours, whether or not the request was answered. */
+function refuseUnanswered(request: InboundConnect): void {
+  try {
+    request.refuse(503);
+  } catch {
+    // It was answered: the tunnel ends with its session.
+  }
 }
 
 /** `host=` of `forwarded`: which service the caller addressed. For labels only. */

@@ -8,7 +8,7 @@ import { serveInbound } from "./serve-connection.ts";
 
 /**
  * One plaintext connection to a pod, redirected to port 15006: the same decisions as for a tunnel, with no identity.
- * A refused one is closed without a byte. Owns the socket; never rejects.
+ * A refused one is closed without a byte. Owns the socket; rejects only for faults of our own.
  */
 export async function servePassthrough(socket: Socket, pod: PodContext, path: DataPath): Promise<void> {
   const source = remoteAddress(socket);

@@ -36,16 +36,15 @@ export interface InboundAttempt {
   refuse(status: RefusePlan["status"]): void;
 }
 
-/** Decides one inbound call, dials the application or the waypoint, and relays until the end. Never rejects. */
+/**
+ * Decides one inbound call, dials the application or the waypoint, and relays until the end. Rejects only for faults of
+ * our own; the caller then closes the connection.
+ */
 export async function serveInbound(attempt: InboundAttempt, pod: PodContext, path: DataPath): Promise<void> {
   const local = await path.mesh.fetchWorkloadByPod(pod.info, path.options.workloadWaitMs);
   if (!local) {
-    refuseEarly(
-      attempt,
-      503,
-      `failed to fetch information about local workload ${pod.info.namespace}/${pod.info.name}`,
-      path,
-    );
+    const { namespace, name } = pod.info;
+    refuseEarly(attempt, 503, `failed to fetch information about local workload ${namespace}/${name}`, path);
     return;
   }
   const target = attempt.resolve(local);
@@ -60,18 +59,31 @@ export async function serveInbound(attempt: InboundAttempt, pod: PodContext, pat
     destinationPort: target.address.port,
   };
   const observed = path.telemetry.open(describe(attempt, local, target, path), attempt.openedAt);
-  const decision = await path.mesh.authorizeWhenKnown(local, facts, path.options.policyWaitMs);
+  try {
+    await decideAndServe({ attempt, target, facts, local, observed }, pod, path);
+  } catch (error) {
+    // A fault of ours: counted and logged as this connection's, then told to the listener.
+    observed.close({ error });
+    throw error;
+  }
+}
+
+type KnownCall = Omit<AllowedCall, "plan">;
+
+async function decideAndServe(call: KnownCall, pod: PodContext, path: DataPath): Promise<void> {
+  const { attempt, target, facts, observed } = call;
+  const decision = await path.mesh.authorizeWhenKnown(call.local, facts, path.options.policyWaitMs);
   logDryRun(decision, facts, path);
   // The wait may have brought a new entry of the workload, with another enforcement.
-  const current = path.mesh.findWorkloadByUid(local.uid) ?? local;
+  const local = path.mesh.findWorkloadByUid(call.local.uid) ?? call.local;
   const { peerIdentity, hairpinFor } = attempt;
-  const plan = planInbound({ local: current, peerIdentity, target, hairpinFor }, decision);
+  const plan = planInbound({ local, peerIdentity, target, hairpinFor }, decision);
   if (plan.kind === "refuse") {
     attempt.refuse(plan.status);
     observed.close({ error: refusal(plan.reason, plan.flag), decision });
     return;
   }
-  await connectAndRelay({ attempt, target, facts, plan, local: current, observed }, pod, path);
+  await connectAndRelay({ ...call, plan, local }, pod, path);
 }
 
 interface AllowedCall {
@@ -133,8 +145,8 @@ async function connectUpstream(
     const leg = await dialHairpin(plan, { local, podAddress: target.address, source }, pod, path);
     return { channel: leg.tunnel, address: leg.address };
   }
-  const { connectTimeoutMs } = path.options;
-  const channel = await connectApplication(pod, target.address, attempt.source.ip, connectTimeoutMs);
+  const caller = { address: attempt.source, identity: attempt.peerIdentity };
+  const channel = await connectApplication(pod, target, caller, path.options.connectTimeoutMs);
   return { channel, address: target.address };
 }
 

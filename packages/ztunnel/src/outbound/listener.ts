@@ -16,7 +16,7 @@ import {
   type TcpPlan,
 } from "./plan-connection.ts";
 
-/** One captured connection of the pod's application, from the accept to its end. Owns the socket; never rejects. */
+/** One captured connection of the pod's application, from the accept to its end. Owns the socket; rejects only for faults of our own. */
 export async function serveOutbound(socket: Socket, pod: PodContext, path: DataPath): Promise<void> {
   const openedAt = path.clock.now();
   const downstream = remoteAddress(socket);

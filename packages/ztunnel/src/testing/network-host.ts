@@ -11,6 +11,8 @@ const env = { PATH: "/usr/sbin:/sbin:/usr/bin:/bin" };
 export interface TestPod {
   readonly name: string;
   readonly ip: string;
+  /** Of the namespace. */
+  readonly path: string;
   /** A new handle, owned by the caller. */
   open(): NetnsHandle;
   /** Runs a shell command inside. */
@@ -62,6 +64,7 @@ export function createNetworkHost(): NetworkHost {
       return {
         name,
         ip,
+        path: `/run/netns/${netns}`,
         open: () => openNetns(`/run/netns/${netns}`),
         run: (command, input) => runIn(netns, command, input),
         capture() {
