@@ -581,13 +581,14 @@ describe("Http2Engine: streams", () => {
   });
 
   it.each<[string, (stream: Http2Stream) => void]>([
-    ["a write before the head", (stream) => stream.write(Buffer.alloc(1))],
-    ["an end before the head", (stream) => stream.end()],
     ["trailers before the head", (stream) => stream.sendTrailers(headerList({ a: "b" }))],
     ["a second head", (stream) => [1, 2].forEach(() => stream.respond(headerList(OK)))],
     [
-      "a write after the end",
-      (stream) => (stream.respond(headerList(OK)), stream.end(), stream.write(Buffer.alloc(1))),
+      "a 1xx head after the final one",
+      (stream) =>
+        [OK, [[":status", "103"]] as const].forEach((head, i) =>
+          i === 0 ? stream.respond(headerList(head)) : stream.sendInformational(headerList(head)),
+        ),
     ],
   ])("refuses %s of its caller", (_, act) => {
     const harness = new EngineHarness("server", {}, () => {}).open();
@@ -595,6 +596,22 @@ describe("Http2Engine: streams", () => {
     expect(() => act(harness.streams[0] as Http2Stream)).toThrow(
       expect.objectContaining({ code: "HTTP2_INVALID_STATE" }),
     );
+  });
+
+  it.each<[string, (stream: Http2Stream) => void]>([
+    ["a write before the head", (stream) => stream.write(Buffer.alloc(1))],
+    ["an end before the head", (stream) => stream.end()],
+    [
+      "a write after the end",
+      (stream) => (stream.respond(headerList(OK)), stream.end(), stream.write(Buffer.alloc(1))),
+    ],
+  ])("resets a stream for %s", (_, act) => {
+    const harness = new EngineHarness("server", {}, () => {}).open();
+    harness.feed(headersFrame(1, POST, OPEN));
+    act(harness.streams[0] as Http2Stream);
+    harness.engine.turn();
+    expect(resetCode(harness)).toBe(ErrorCode.INTERNAL_ERROR);
+    expect(harness.events.at(-1)).toBe("1 close HTTP2_INVALID_STATE");
   });
 
   it("refuses to send headers it would not accept, and sends nothing", () => {

@@ -1,6 +1,6 @@
 // The state machine of one HTTP/2 connection (RFC 9113): bytes in → events, calls → bytes out. No socket, no clock, no promise: time comes
 // in with the bytes, and the owner flushes. Faults of the peer end the stream (RST_STREAM) or the connection (GOAWAY); they never throw
-// out of `receive`. What a handler throws does. Its parts: frame-reader → data-receiver, message-receiver → stream → send-scheduler → output.
+// out of `receive`, and what a stream's handler throws ends that stream. Its parts: frame-reader → data-receiver, message-receiver → stream → send-scheduler → output.
 //
 // A session is open → closing (GOAWAY sent or received: no new streams) → finished (no stream left: the channel is ended), or
 // → failed from anywhere (fault, destroy, end of the channel).
@@ -395,7 +395,13 @@ export class Http2Engine implements FrameSink, StreamOwner {
     this.#lastAcceptedStreamId = stream.id;
     this.stats.lastPeerStreamId = stream.id;
     if (stream.id >= STREAM_ID_SOFT_LIMIT) this.shutdown();
-    this.#events.onStream(stream, headers, endStream);
+    try {
+      this.#events.onStream(stream, headers, endStream);
+    } catch (error) {
+      // With a handler the stream can be told; without one nobody would ever hear of it.
+      if (!stream.hasHandler) throw error;
+      this.resetByOwner(stream, ErrorCode.INTERNAL_ERROR, toError(error));
+    }
     if (!stream.hasHandler && !stream.closed) this.resetByOwner(stream, ErrorCode.INTERNAL_ERROR, undefined);
     else if (endStream) this.schedule(stream);
   }
@@ -665,6 +671,10 @@ export class Http2Engine implements FrameSink, StreamOwner {
     }
     this.#events.onFailed(error);
   }
+}
+
+function toError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
 }
 
 function fault(message: string): ConnectionFault {

@@ -257,9 +257,14 @@ describe("Http2Session", () => {
     expect(await serverClosed).toMatchObject({ code: "HTTP2_SESSION_CLOSED" });
   });
 
-  it("an error thrown by a handler ends its session with INTERNAL_ERROR, and its siblings are told", async () => {
-    const { client, clientClosed, serverClosed } = createSessionPair({
-      onStream: (stream) => {
+  it("an error thrown by a stream's handler ends that stream only", async () => {
+    const told = Promise.withResolvers<Error | undefined>();
+    const { client } = createSessionPair({
+      onStream: (stream, headers) => {
+        if (findHeader(headers, ":method") !== "POST") {
+          echo(stream);
+          return;
+        }
         stream.respond(headerList(OK));
         stream.setHandler({
           onData() {
@@ -267,17 +272,34 @@ describe("Http2Session", () => {
           },
           onEnd() {},
           onDrain() {},
-          onClose() {},
+          onClose: told.resolve,
         });
         stream.resume();
       },
     });
-    const sibling = collect(client.request(headerList(POST)));
+    const sibling = client.request(headerList(GET));
+    const answer = collect(sibling);
     const stream = client.request(headerList(POST));
     const failing = collect(stream);
     stream.write(Buffer.from("x"));
-    expect((await sibling).error).toMatchObject({ code: "HTTP2_SESSION_CLOSED" });
-    expect((await failing).error).toMatchObject({ code: "HTTP2_SESSION_CLOSED" });
+    expect((await failing).error).toMatchObject({ code: "HTTP2_STREAM_RESET", errorCode: ErrorCode.INTERNAL_ERROR });
+    expect(await told.promise).toMatchObject({ message: "a bug of the owner" });
+    sibling.end();
+    expect(await answer).toMatchObject({ ended: true, error: undefined });
+    client.destroy();
+  });
+
+  it("an error that no stream can be told of ends the session, and its streams are told", async () => {
+    const { client, clientClosed, serverClosed } = createSessionPair({
+      onStream: (stream, headers) => {
+        if (findHeader(headers, ":method") === "POST") throw new Error("a bug of the owner");
+        echo(stream);
+      },
+    });
+    const sibling = collect(client.request(headerList(GET)));
+    const failing = collect(client.request(headerList(POST)));
+    for (const { error } of [await sibling, await failing])
+      expect(error).toMatchObject({ code: "HTTP2_SESSION_CLOSED" });
     expect(await serverClosed).toMatchObject({ message: "a bug of the owner" });
     expect(await clientClosed).toMatchObject({ code: "HTTP2_SESSION_CLOSED" });
   });

@@ -5,6 +5,7 @@ import type { HeaderList } from "./header-field.ts";
 import { type Http2Role, resolveHttp2Options } from "./options.ts";
 import { recycleOutput } from "./output.ts";
 import type {
+  Http2Goaway,
   Http2PeerSettings,
   Http2Session,
   Http2SessionHandler,
@@ -44,8 +45,9 @@ class ChannelSession implements Http2Session {
   /** In a read or a turn, which ends with a flush anyway. */
   #running = false;
   #readingPaused = false;
-  /** The engine is done and the channel was ended; only its close is awaited. */
+  /** The engine is done: the channel is to be ended, then was, then its close is awaited. */
   #ended = false;
+  #channelEnded = false;
   #endError: Error | undefined;
   #channelClosed = false;
   #closed = false;
@@ -63,7 +65,7 @@ class ChannelSession implements Http2Session {
       onStream: (stream: Http2Stream, headers: HeaderList, endStream: boolean) =>
         handler.onStream?.(stream, headers, endStream),
       onSettings: (settings: Http2PeerSettings) => handler.onSettings?.(settings),
-      onGoaway: handler.onGoaway?.bind(handler) ?? (() => {}),
+      onGoaway: (goaway: Http2Goaway) => handler.onGoaway?.(goaway),
       onStreamClosed: () => handler.onStreamClosed?.(),
       onFailed: (error: Error | undefined) => this.#endChannel(error),
       onFinished: () => this.#endChannel(undefined),
@@ -176,15 +178,15 @@ class ChannelSession implements Http2Session {
   /** The failed handler's siblings still get their close; a second error is dropped for the first. */
   #onHandlerError(error: unknown): void {
     this.#engine.fail(toError(error), ErrorCode.INTERNAL_ERROR);
-    for (let attempts = 0; attempts < 1000 && this.#engine.hasDeliveries; attempts++) {
+    // Each attempt delivers at least one stream fewer.
+    while (this.#engine.hasDeliveries) {
       try {
-        this.#turns();
-        return;
+        this.#engine.turn();
       } catch {
-        // Each attempt delivers at least one stream fewer.
+        continue;
       }
     }
-    this.#write();
+    this.#flush();
   }
 
   /** Serialises batch after batch while the channel takes them. */
@@ -200,8 +202,6 @@ class ChannelSession implements Http2Session {
       this.#channel.end();
     }
   }
-
-  #channelEnded = false;
 
   #write(): void {
     const { output, scheduler, stats } = this.#engine;

@@ -125,7 +125,8 @@ export class EngineStream implements Http2Stream {
   write(chunk: Uint8Array): boolean {
     if (this.#closing) return false;
     if (!this.headSent || this.localEnded) {
-      throw invalidState(`Stream ${this.id}: write ${this.localEnded ? "after the end" : "before the response head"}`);
+      this.#failOwner(invalidState(`Stream ${this.id}: write ${this.#misplaced}`));
+      return false;
     }
     this.bytesWritten += chunk.length;
     if (chunk.length > 0) this.#owner.sendData(this, chunk);
@@ -136,18 +137,17 @@ export class EngineStream implements Http2Stream {
 
   end(): void {
     if (this.#closing || this.localEnded) return;
-    if (!this.headSent) throw invalidState(`Stream ${this.id}: end before the response head`);
+    if (!this.headSent) {
+      this.#failOwner(invalidState(`Stream ${this.id}: end ${this.#misplaced}`));
+      return;
+    }
     this.localEnded = true;
     this.#owner.endLocal(this);
   }
 
   sendTrailers(headers: HeaderList): void {
     if (this.#closing) return;
-    if (!this.headSent || this.localEnded) {
-      throw invalidState(
-        `Stream ${this.id}: trailers ${this.localEnded ? "after the end" : "before the response head"}`,
-      );
-    }
+    if (!this.headSent || this.localEnded) throw invalidState(`Stream ${this.id}: trailers ${this.#misplaced}`);
     this.#owner.checkTrailers(headers);
     this.pendingTrailers = headers;
     this.localEnded = true;
@@ -172,6 +172,17 @@ export class EngineStream implements Http2Stream {
     if (!this.#closing) this.#owner.resetByOwner(this, ErrorCode.CANCEL, error);
   }
 
+  get #misplaced(): string {
+    return this.localEnded ? "after the end" : "before the response head";
+  }
+
+  /** The owner's mistake, or an error thrown by its handler, ends this stream and no other. */
+  #failOwner(error: unknown): void {
+    if (this.#closeDelivered) throw error;
+    const reason = error instanceof Error ? error : new Error(String(error));
+    if (!this.#closing) this.#owner.resetByOwner(this, ErrorCode.INTERNAL_ERROR, reason);
+  }
+
   // What the engine calls.
 
   /** DATA without padding, borrowed. */
@@ -190,19 +201,28 @@ export class EngineStream implements Http2Stream {
     this.bytesRead += length;
     try {
       this.#handler.onData(source.subarray(start, end));
-    } finally {
-      this.#delivering = false;
-      this.#owner.bytesTaken(this, length);
+    } catch (error) {
+      this.#failOwner(error);
     }
+    this.#delivering = false;
+    this.#owner.bytesTaken(this, length);
   }
 
   receiveInformational(headers: HeaderList): void {
-    this.#handler?.onInformational?.(headers);
+    try {
+      this.#handler?.onInformational?.(headers);
+    } catch (error) {
+      this.#failOwner(error);
+    }
   }
 
   receiveHead(headers: HeaderList, endStream: boolean): void {
     this.headers = headers;
-    this.#handler?.onHeaders?.(headers, endStream);
+    try {
+      this.#handler?.onHeaders?.(headers, endStream);
+    } catch (error) {
+      this.#failOwner(error);
+    }
   }
 
   receiveEnd(trailers: HeaderList | undefined): void {
@@ -224,25 +244,22 @@ export class EngineStream implements Http2Stream {
     this.#owner.schedule(this);
   }
 
-  /** Calls the handler with everything that is due: held bytes, trailers, end, drain, close. */
+  /** Calls the handler with everything that is due: held bytes, trailers, end, drain, close. Throws only what onClose throws. */
   deliver(): void {
     if (this.#delivering || this.#handler === undefined) return;
     this.#delivering = true;
     try {
       this.#deliverHeld(this.#handler);
       this.#deliverEnd(this.#handler);
-      if (this.#needDrain && !this.#closing && this.#owner.isSendBufferDrained(this)) {
-        this.#needDrain = false;
-        if (!this.localEnded) this.#handler.onDrain();
-      }
-      if (this.#endDelivered && this.endSent) this.#closing = true;
-      if (this.#closing && !this.#closeDelivered) {
-        this.#closeDelivered = true;
-        this.#handler.onClose(this.#closeError);
-      }
-    } finally {
-      this.#delivering = false;
+      this.#deliverDrain(this.#handler);
+    } catch (error) {
+      this.#failOwner(error);
     }
+    this.#delivering = false;
+    if (this.#endDelivered && this.endSent) this.#closing = true;
+    if (!this.#closing || this.#closeDelivered) return;
+    this.#closeDelivered = true;
+    this.#handler.onClose(this.#closeError);
   }
 
   #deliverHeld(handler: Http2StreamHandler): void {
@@ -259,6 +276,12 @@ export class EngineStream implements Http2Stream {
         this.#owner.bytesTaken(this, length);
       }
     }
+  }
+
+  #deliverDrain(handler: Http2StreamHandler): void {
+    if (!this.#needDrain || this.#closing || !this.#owner.isSendBufferDrained(this)) return;
+    this.#needDrain = false;
+    if (!this.localEnded) handler.onDrain();
   }
 
   #deliverEnd(handler: Http2StreamHandler): void {

@@ -42,7 +42,7 @@ export interface Http2Goaway {
 /** What a session tells its owner. Calls come from reads and microtasks, never from inside a call the owner makes. */
 export interface Http2SessionHandler {
   /**
-   * Server: a request. Set the stream's handler before returning, or `reset` it; a stream left without a handler is reset with
+   * Server: a request. An error thrown before the handler is set ends the session. Set the stream's handler before returning, or `reset` it; a stream left without a handler is reset with
    * INTERNAL_ERROR. The body comes after `stream.resume()`. `endStream`: there is no body and there are no trailers.
    */
   onStream?(stream: Http2Stream, headers: HeaderList, endStream: boolean): void;
@@ -135,7 +135,8 @@ export interface Http2StreamHandler extends ByteChannelHandler {
 
 /**
  * One request and its response, or one tunnel; as a {@link ByteChannel} its bytes are the DATA of the stream. It begins paused.
- * Writing before `respond` (server) is a mistake (`HTTP2_INVALID_STATE`); a client may write at once.
+ * A client may write at once, a server after `respond`. A write or end at the wrong time, and whatever the handler throws, resets this
+ * stream with INTERNAL_ERROR and comes back in `onClose`; `respond`, `sendInformational` and `sendTrailers` throw `HTTP2_INVALID_STATE`.
  * `onClose(undefined)` after both sides ended or after our own `reset`; otherwise an {@link Http2Error}
  * (`HTTP2_STREAM_RESET` with the peer's code, `HTTP2_GOAWAY`, `HTTP2_SESSION_CLOSED`, or our finding).
  */
