@@ -23,7 +23,7 @@ const breaches: string[] = [];
 
 for (const file of globSync("packages/*/src/**/*.ts", { cwd: root })) {
   const [, packageName = "", , folder = ""] = file.split("/");
-  const isTest = file.endsWith(".test.ts") || packageName === "testkit";
+  const isTest = /\.test\.ts$|\/test(ing|-support)\//.test(file) || packageName === "testkit";
   const lines = readFileSync(join(root, file), "utf8").split("\n");
   for (const [index, line] of lines.entries()) {
     const specifier = /(?:from|import)\s*\(?"([^"]+)"/.exec(line)?.[1];

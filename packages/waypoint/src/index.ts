@@ -1,1 +1,2 @@
-export {};
+export { createWaypoint, type Waypoint, type WaypointComponents } from "./app.ts";
+export type { WaypointSettings } from "./config.ts";

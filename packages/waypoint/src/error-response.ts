@@ -1,0 +1,103 @@
+import type { HeaderField } from "@hairpin/wire";
+
+/** Envoy's short names for what went wrong, as metrics and access log carry them (istio-ambient.md §5.3). */
+export const responseFlag = {
+  none: "-",
+  noRoute: "NR",
+  noHealthyUpstream: "UH",
+  upstreamConnectFailure: "UF",
+  upstreamClosed: "UC",
+  upstreamTimeout: "UT",
+  downstreamClosed: "DC",
+  downstreamProtocolError: "DPE",
+} as const;
+export type ResponseFlag = (typeof responseFlag)[keyof typeof responseFlag];
+
+/** An answer that the waypoint itself gives. */
+export interface LocalResponse {
+  readonly status: number;
+  readonly headers: readonly HeaderField[];
+  readonly body: string;
+  readonly flag: ResponseFlag;
+  /** For the access log: what and why. */
+  readonly reason: string;
+}
+
+function local(status: number, body: string, reason: string, flag: ResponseFlag): LocalResponse {
+  return { status, headers: [], body, flag, reason };
+}
+
+/** The one mapping from what can go wrong to what a client sees. */
+export const localResponse = {
+  badRequest: (reason: string): LocalResponse =>
+    local(400, `bad request: ${reason}\n`, reason, responseFlag.downstreamProtocolError),
+  denied: (reason: string): LocalResponse => local(403, "RBAC: access denied", reason, responseFlag.none),
+  noRoute: (): LocalResponse => local(404, "", "no route matches", responseFlag.noRoute),
+  badBackend: (reason: string): LocalResponse => local(500, "", reason, responseFlag.none),
+  noHealthyUpstream: (reason: string): LocalResponse =>
+    local(503, "no healthy upstream", reason, responseFlag.noHealthyUpstream),
+  connectFailure: (reason: string): LocalResponse =>
+    local(
+      503,
+      `upstream connect error or disconnect/reset before headers: ${reason}`,
+      reason,
+      responseFlag.upstreamConnectFailure,
+    ),
+  upstreamClosed: (reason: string): LocalResponse =>
+    local(
+      503,
+      `upstream connect error or disconnect/reset before headers: ${reason}`,
+      reason,
+      responseFlag.upstreamClosed,
+    ),
+  timeout: (): LocalResponse =>
+    local(504, "upstream request timeout", "upstream request timeout", responseFlag.upstreamTimeout),
+} as const;
+
+/** gRPC status of an HTTP status (grpc/doc/http-grpc-status-mapping.md; 404 of a route is UNIMPLEMENTED there too). */
+const grpcStatusOf: Readonly<Record<number, number>> = {
+  400: 13,
+  401: 16,
+  403: 7,
+  404: 12,
+  429: 14,
+  500: 14,
+  502: 14,
+  503: 14,
+  504: 4,
+};
+
+/** The head and body of a local answer: plain HTTP, or for gRPC a trailers-only response (gRPC over HTTP/2). */
+export function renderLocalResponse(
+  response: LocalResponse,
+  isGrpc: boolean,
+): { readonly head: HeaderField[]; readonly body: Uint8Array; readonly grpcStatus: string } {
+  if (isGrpc) {
+    const grpcStatus = String(grpcStatusOf[response.status] ?? 2);
+    const head = [
+      { name: ":status", value: "200" },
+      { name: "content-type", value: "application/grpc" },
+      { name: "grpc-status", value: grpcStatus },
+      { name: "grpc-message", value: percentEncode(response.body.trim() || response.reason) },
+    ];
+    return { head, body: new Uint8Array(0), grpcStatus };
+  }
+  const body = Buffer.from(response.body);
+  const contentType = body.length > 0 ? [{ name: "content-type", value: "text/plain" }] : [];
+  const head = [
+    { name: ":status", value: String(response.status) },
+    ...contentType,
+    { name: "content-length", value: String(body.length) },
+    ...response.headers,
+  ];
+  return { head, body, grpcStatus: "" };
+}
+
+/** `grpc-message` is percent-encoded UTF-8. */
+function percentEncode(text: string): string {
+  return Array.from(Buffer.from(text), (byte) =>
+    byte >= 0x20 && byte <= 0x7e && byte !== 0x25
+      ? String.fromCharCode(byte)
+      : `%${byte.toString(16).toUpperCase().padStart(2, "0")}`,
+  ).join("");
+}

@@ -1,0 +1,323 @@
+import { evaluate } from "@hairpin/shared/authz";
+import { chooseEndpoint, endpointIdentities, type MeshLookup } from "@hairpin/shared/discovery";
+import { hairpinWaypoint } from "@hairpin/shared/api";
+import { formatNamespacedHostname, type Service, type Workload } from "@hairpin/shared/model";
+import { localResponse, responseFlag, type LocalResponse } from "./error-response.ts";
+import { compileFilters, runRequestFilters } from "./filter/order.ts";
+import type { Filter } from "./filter/filter.ts";
+import type { UpstreamVersion } from "./forward/http-upstreams.ts";
+import { authorizeAll, type L7Decision } from "./policy/authorize.ts";
+import type { CompiledPolicy } from "./policy/compile-policy.ts";
+import type { RequestFacts } from "./policy/request-facts.ts";
+import { headerValues, type RequestHead } from "./request-head.ts";
+import type { EndpointDraw, ManagedTarget, RequestPlan, TunnelContext } from "./request-context.ts";
+import type { RouteChoice } from "./route/route-table.ts";
+import { splitTraffic } from "./route/split-traffic.ts";
+import type { PortProtocol, WaypointConfig } from "./waypoint-config.ts";
+
+export interface PlanInput {
+  readonly mesh: MeshLookup;
+  readonly config: WaypointConfig;
+  /** This waypoint as a workload: its locality ranks endpoints. */
+  readonly self: Workload;
+  /** In [0, 1). */
+  readonly random: () => number;
+}
+
+/** How the request came to us. */
+export interface Downstream {
+  readonly version: UpstreamVersion;
+  readonly isGrpc: boolean;
+  readonly isUpgrade: boolean;
+}
+
+type RefusedPlan = Extract<RequestPlan, { kind: "respond" }>;
+
+/**
+ * The phases of a request, in order: authorise → route → filters of the rule → split → filters of the backend → plan. The
+ * endpoint is drawn when the plan is carried out, once per attempt. Pure but for the randomness it is given; a later phase
+ * (JWT, external authorization, rate limits) has its place between two of these lines.
+ */
+export function planRequest(
+  head: RequestHead,
+  tunnel: TunnelContext,
+  downstream: Downstream,
+  input: PlanInput,
+): RequestPlan {
+  const decision = authorizeAll(policySets(tunnel.target, input.config), requestFacts(head, tunnel));
+  if (!decision.allowed) return refused(localResponse.denied(decision.reason), decision);
+  if (tunnel.target.kind === "workload") return planWorkload(head, tunnel, tunnel.target, downstream, input);
+  const { port, managed, service } = tunnel.target;
+  const choice = port.routes.choose(head, tunnel.source.identity?.namespace);
+  if (choice === undefined) return refused(localResponse.noRoute());
+  if (choice === "default") {
+    return forward(head, {
+      tunnel,
+      input,
+      backend: { service, port: port.port, only: managed.onlyWorkloads },
+      version: upstreamVersion(port.protocol, downstream),
+    });
+  }
+  return planRoute(head, choice, { tunnel, target: tunnel.target, downstream, input });
+}
+
+/** The sets of policies of which each must allow. */
+export function policySets(target: ManagedTarget, config: WaypointConfig): (readonly CompiledPolicy[])[] {
+  if (target.kind === "service") return [[...config.gatewayPolicies, ...target.managed.policies]];
+  const sets = target.managed
+    .policiesOf(target.address.port)
+    .map((policies) => [...config.gatewayPolicies, ...policies]);
+  return sets.length > 0 ? sets : [[...config.gatewayPolicies]];
+}
+
+function requestFacts(head: RequestHead, tunnel: TunnelContext): RequestFacts {
+  return {
+    ...connectionFacts(tunnel),
+    http: {
+      method: head.method,
+      path: head.path,
+      authority: head.authority,
+      headerValues: (name) => headerValues(head, name),
+    },
+  };
+}
+
+/** The facts of a connection that is not HTTP. */
+export function connectionFacts({ target, source }: TunnelContext): RequestFacts {
+  return {
+    sourceIdentity: source.identity,
+    sourceIp: source.ip,
+    destinationIp: target.address.ip,
+    destinationPort: target.address.port,
+    http: undefined,
+  };
+}
+
+interface RouteContext {
+  readonly tunnel: TunnelContext;
+  readonly target: Extract<ManagedTarget, { kind: "service" }>;
+  readonly downstream: Downstream;
+  readonly input: PlanInput;
+}
+
+function planRoute(
+  head: RequestHead,
+  choice: RouteChoice,
+  { tunnel, target, downstream, input }: RouteContext,
+): RequestPlan {
+  const { route, rule, pathPrefix } = choice;
+  const context = { pathPrefix, port: target.port.port };
+  const ruleFilters = filtersOf(rule.filters);
+  const filtered = runRequestFilters(ruleFilters, head, context);
+  if (filtered.kind === "respond") return { ...refused({ ...filtered, flag: responseFlag.none }), route };
+  const backend = splitTraffic(rule.backends, input.random);
+  if (!backend) {
+    const reason =
+      rule.backends.length === 0 ? `route ${route} has no backend` : `all backends of route ${route} have weight 0`;
+    return { ...refused(localResponse.badBackend(reason)), route };
+  }
+  if (backend.invalidReason !== "") return { ...refused(localResponse.badBackend(backend.invalidReason)), route };
+  const backendFilters = filtersOf(backend.filters);
+  const final = runRequestFilters(backendFilters, filtered.head, context);
+  if (final.kind === "respond") return { ...refused({ ...final, flag: responseFlag.none }), route };
+  const service = input.mesh.findService(formatNamespacedHostname(backend));
+  if (!service)
+    return { ...refused(localResponse.badBackend(`service ${formatNamespacedHostname(backend)} is not known`)), route };
+  const sameService = formatNamespacedHostname(service) === formatNamespacedHostname(target.service);
+  return forward(final.head, {
+    tunnel,
+    input,
+    route,
+    backend: { service, port: backend.port, only: sameService ? target.managed.onlyWorkloads : undefined },
+    filters: [...ruleFilters, ...backendFilters],
+    version: upstreamVersion(backendProtocol(backend, target.port.protocol), downstream),
+    requestTimeoutMs: rule.requestTimeoutMs,
+    attemptTimeoutMs: rule.backendRequestTimeoutMs,
+  });
+}
+
+/** Filters are compiled once per rule or backend; control replaces the lists when they change. */
+const compiledFilters = new WeakMap<readonly hairpinWaypoint.Filter[], readonly Filter[]>();
+
+function filtersOf(filters: readonly hairpinWaypoint.Filter[]): readonly Filter[] {
+  let compiled = compiledFilters.get(filters);
+  if (!compiled) {
+    compiled = compileFilters(filters);
+    compiledFilters.set(filters, compiled);
+  }
+  return compiled;
+}
+
+interface ForwardDetails {
+  readonly tunnel: TunnelContext;
+  readonly input: PlanInput;
+  readonly backend: {
+    readonly service: Service;
+    readonly port: number;
+    readonly only: ReadonlySet<string> | undefined;
+  };
+  readonly version: UpstreamVersion;
+  readonly route?: string;
+  readonly filters?: readonly Filter[];
+  readonly requestTimeoutMs?: number;
+  readonly attemptTimeoutMs?: number;
+}
+
+function forward(head: RequestHead, details: ForwardDetails): RequestPlan {
+  const { tunnel, input, backend } = details;
+  return {
+    kind: "forward",
+    head,
+    route: details.route,
+    backend: formatNamespacedHostname(backend.service),
+    responseFilters: details.filters ?? [],
+    version: details.version,
+    requestTimeoutMs: details.requestTimeoutMs ?? 0,
+    attemptTimeoutMs: details.attemptTimeoutMs ?? 0,
+    chooseEndpoint: (except) => drawEndpoint(backend, except, tunnel, input),
+  };
+}
+
+/** Pod-addressed: no routes, exactly that pod. */
+function planWorkload(
+  head: RequestHead,
+  tunnel: TunnelContext,
+  target: Extract<ManagedTarget, { kind: "workload" }>,
+  downstream: Downstream,
+  input: PlanInput,
+): RequestPlan {
+  return {
+    kind: "forward",
+    head,
+    route: undefined,
+    backend: undefined,
+    responseFilters: [],
+    version: upstreamVersion(target.managed.protocolOf(target.address.port), downstream),
+    requestTimeoutMs: 0,
+    attemptTimeoutMs: 0,
+    chooseEndpoint: () => podEndpoint(tunnel, target, input),
+  };
+}
+
+/** Draws an endpoint of a service and lets the endpoint's own L4 DENY policies see the original caller. */
+export function drawEndpoint(
+  backend: ForwardDetails["backend"],
+  except: ReadonlySet<string>,
+  tunnel: TunnelContext,
+  { mesh, self, random }: PlanInput,
+): EndpointDraw {
+  const mayUse = (workload: Workload): boolean => backend.only?.has(workload.uid) ?? true;
+  const request = { service: backend.service, servicePort: backend.port, source: self, random };
+  const fresh = chooseEndpoint(mesh, {
+    ...request,
+    accept: (workload) => mayUse(workload) && !except.has(workload.uid),
+  });
+  // Better the same endpoint again than none.
+  const chosen = fresh.kind === "found" ? fresh : chooseEndpoint(mesh, { ...request, accept: mayUse });
+  if (chosen.kind !== "found") {
+    const reason =
+      chosen.kind === "unavailable"
+        ? `${chosen.reason}: ${chosen.detail}`
+        : `endpoint ${chosen.hostname} has no address`;
+    return { kind: "respond", response: localResponse.noHealthyUpstream(reason), policy: undefined, rule: undefined };
+  }
+  return (
+    denyAtEndpoint(chosen.workload, chosen.ip, chosen.port, tunnel, mesh) ?? {
+      kind: "endpoint",
+      endpoint: {
+        workload: chosen.workload,
+        ip: chosen.ip,
+        port: chosen.port,
+        identities: chosen.identities,
+        serviceHostname: backend.service.hostname,
+        hairpinned: false,
+      },
+    }
+  );
+}
+
+/** The pod that was addressed. */
+export function podEndpoint(
+  tunnel: TunnelContext,
+  target: Extract<ManagedTarget, { kind: "workload" }>,
+  { mesh }: PlanInput,
+): EndpointDraw {
+  const { workload, address } = target;
+  const { ip, port } = address;
+  return (
+    denyAtEndpoint(workload, ip, port, tunnel, mesh) ?? {
+      kind: "endpoint",
+      endpoint: {
+        workload,
+        ip,
+        port,
+        identities: endpointIdentities(workload, undefined),
+        serviceHostname: undefined,
+        hairpinned: tunnel.source.hairpinned,
+      },
+    }
+  );
+}
+
+/**
+ * Behind a waypoint the destination's ztunnel sees the waypoint as the caller, so that its DENY policies would never match
+ * the real one: they are asked here.
+ */
+function denyAtEndpoint(
+  workload: Workload,
+  ip: string,
+  port: number,
+  { source }: TunnelContext,
+  mesh: MeshLookup,
+): EndpointDraw | undefined {
+  const { policies, missing } = mesh.policiesFor(workload);
+  const denies = policies.filter(({ action }) => action === "DENY");
+  const facts = {
+    sourceIp: source.ip,
+    destinationIp: ip,
+    destinationPort: port,
+    ...(source.identity ? { sourceIdentity: source.identity } : {}),
+  };
+  const decision = evaluate(denies, facts);
+  const [missed] = missing;
+  const reason = missed === undefined ? decision.reason : `policy ${missed} not received`;
+  if (decision.allowed && missed === undefined) return undefined;
+  return {
+    kind: "respond",
+    response: localResponse.denied(reason),
+    policy: missed ?? decision.policy,
+    rule: decision.rule,
+  };
+}
+
+/**
+ * HTTP/2 where the port or backend says so; else as the client came, but plain HTTP/1.1 ports get HTTP/2 only for gRPC,
+ * which cannot do without. Upgrades exist in HTTP/1.1 alone.
+ */
+function upstreamVersion(protocol: PortProtocol, downstream: Downstream): UpstreamVersion {
+  if (downstream.isUpgrade) return "http1";
+  if (protocol === "http2" || protocol === "grpc") return "http2";
+  if (protocol === "http1") return downstream.isGrpc ? "http2" : "http1";
+  return downstream.version;
+}
+
+const backendProtocols: Readonly<Partial<Record<hairpinWaypoint.Protocol, PortProtocol>>> = {
+  [hairpinWaypoint.Protocol.HTTP1]: "http1",
+  [hairpinWaypoint.Protocol.HTTP2]: "http2",
+  [hairpinWaypoint.Protocol.GRPC]: "grpc",
+};
+
+function backendProtocol(backend: hairpinWaypoint.Backend, otherwise: PortProtocol): PortProtocol {
+  return backendProtocols[backend.protocol] ?? otherwise;
+}
+
+function refused(response: LocalResponse, decision?: L7Decision): RefusedPlan {
+  return {
+    kind: "respond",
+    response,
+    route: undefined,
+    policy: decision?.policy,
+    rule: decision?.rule,
+    destination: undefined,
+  };
+}
