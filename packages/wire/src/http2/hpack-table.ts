@@ -112,10 +112,6 @@ export class DynamicTable {
     return this.#size;
   }
 
-  get count(): number {
-    return this.#count;
-  }
-
   /** 0 is the newest; undefined past the oldest. */
   at(index: number): TableEntry | undefined {
     if (index >= this.#count) return undefined;
