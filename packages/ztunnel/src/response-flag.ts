@@ -12,8 +12,7 @@ export type ZtunnelErrorCode =
   | "CONNECTION_REFUSED"
   | "OUTBOUND_REJECTED"
   | "POD_LISTENER_FAILED"
-  | "POD_REMOVED"
-  | "WORKLOAD_UNKNOWN";
+  | "POD_REMOVED";
 
 interface ZtunnelErrorOptions {
   readonly code: ZtunnelErrorCode;

@@ -1,6 +1,8 @@
 import { once } from "node:events";
 import type { Socket } from "node:net";
-import { serviceHostname, type Workload } from "@hairpin/shared/model";
+import { defaultTunnelDialerOptions, relay, TunnelDialer } from "@hairpin/hbone";
+import { type Enforcement, serviceHostname, type Workload } from "@hairpin/shared/model";
+import { systemClock } from "@hairpin/shared/process";
 import { createLogger } from "@hairpin/shared/telemetry";
 import {
   aMatch,
@@ -13,9 +15,11 @@ import {
   startFakeCaServer,
   TestAuthority,
 } from "@hairpin/testkit";
+import { connectTcp, createNodeTlsEngine } from "@hairpin/wire";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createZtunnel, type Ztunnel } from "./app.ts";
 import { readConfig } from "./config.ts";
+import { startFakeWaypoint, type WaypointBehaviour } from "./testing/fake-waypoint.ts";
 import { createNetworkHost, type NetworkHost, type TestPod } from "./testing/network-host.ts";
 
 const authority = new TestAuthority();
@@ -33,6 +37,7 @@ let nodes: Record<"a" | "b", Node>;
 let client: TestPod;
 let neighbour: TestPod;
 let server: TestPod;
+let waypointPod: TestPod;
 let outsider: TestPod;
 
 const workloads: Workload[] = [];
@@ -83,12 +88,14 @@ beforeAll(async () => {
   client = host.pod("client", "10.77.0.1");
   neighbour = host.pod("neighbour", "10.77.0.2");
   server = host.pod("server", "10.77.0.3");
+  waypointPod = host.pod("waypoint", "10.77.0.5");
   outsider = host.pod("outsider", "10.77.0.9");
   const services = new Map([[`ns/${hostname}`, [{ servicePort: 80, targetPort: 8080 }]]]);
   declare(client, "a");
   declare(neighbour, "a");
   declare(server, "b", { services });
   declare(outsider, "b", { tunnelProtocol: "NONE" });
+  declare(waypointPod, "b", { tunnelProtocol: "NONE" });
   xds = await createFakeXdsServer();
   ca = await startFakeCaServer({ authority });
   xds.replace({ workloads, services: [aService({ vips: [{ network: "", ip: "10.96.0.1" }] })] });
@@ -220,11 +227,91 @@ describe("policy", () => {
   });
 });
 
+describe("a waypoint that is enforced", () => {
+  const waypointIdentity = authority.identity("ns/waypoint");
+  const enforcement: Enforcement = {
+    mode: "hairpin",
+    acceptedIdentities: [waypointIdentity],
+    hairpinTo: {
+      destination: { kind: "address", address: { network: "", ip: "10.77.0.5" } },
+      hboneMtlsPort: 15_008,
+    },
+    hairpinIdentities: [waypointIdentity],
+    waypoint: "ns/waypoint",
+  };
+
+  /** Sends every call on to the pod that its authority names, as a waypoint does. */
+  function forwardingWaypoint(pod: TestPod): WaypointBehaviour {
+    const tls = createNodeTlsEngine();
+    const context = tls.createContext(authority.material(waypointIdentity));
+    const components = { tls, contextFor: async () => context, clock: systemClock };
+    const dialer = new TunnelDialer(components, defaultTunnelDialerOptions);
+    return async (request) => {
+      const [ip = ""] = request.authority.split(":");
+      const address = { ip, port: 15_008 };
+      const target = {
+        sourceIdentity: waypointIdentity,
+        expectedIdentities: [authority.identity("ns/server")],
+        address,
+        sourceIp: pod.ip,
+        connectSocket: (timeoutMs: number) => connectTcp({ fd: pod.dialSocket(), ...address, timeoutMs }),
+      };
+      const headers = [{ name: "x-hairpin-for", value: request.authority }];
+      const tunnel = await dialer.dial(target, { authority: request.authority, headers });
+      await relay(request.accept(), tunnel);
+    };
+  }
+
+  it("sees every call: captured by pod IP, plaintext from outside; what was open before is closed", async () => {
+    const before = await outsider.connect(server.ip, 8080);
+    await echo(before, "before");
+    const closed = new Promise<void>((resolve) => before.once("close", () => resolve()));
+    before.on("end", () => before.destroy());
+
+    const place = { fd: waypointPod.listen(15_008), identity: "ns/waypoint" };
+    await using waypoint = await startFakeWaypoint(authority, place, forwardingWaypoint(waypointPod));
+    const guarded = workloads.filter((workload) => workload.name === "server");
+    xds.put({ workloads: guarded.map((workload) => ({ ...workload, enforcement })) });
+    await closed;
+    await line(nodes.b, "connection closed due to policy change: waypoint ns/waypoint is now enforced");
+
+    expect(await exchange(await client.connect(server.ip, 8080), "captured")).toBe("captured");
+    expect(await exchange(await outsider.connect(server.ip, 8080), "plaintext")).toBe("plaintext");
+    const told = waypoint.seen.map(({ headers, ...seen }) => ({
+      ...seen,
+      source: headers.filter(([name]) => name === "x-hairpin-source").map(([, value]) => value),
+      from: headers.find(([name]) => name === "forwarded")?.[1],
+    }));
+    const leg = {
+      authority: "10.77.0.3:8080",
+      peerIdentity: authority.identity("istio-system/ztunnel"),
+      remoteIp: "10.77.0.3",
+    };
+    expect(told).toEqual([
+      {
+        ...leg,
+        source: ["spiffe://cluster.local/ns/ns/sa/client"],
+        from: expect.stringMatching(/^for="10\.77\.0\.1:\d+"$/),
+      },
+      { ...leg, source: ["none"], from: expect.stringMatching(/^for="10\.77\.0\.9:\d+"$/) },
+    ]);
+    await line(nodes.b, "src.addr=10.77.0.9:", 'hairpin="ns/waypoint"');
+    xds.put({ workloads: guarded });
+    await eventually(() =>
+      expect(nodes.b.ztunnel.mesh.findWorkloadByUid("Kubernetes//Pod/ns/server")?.enforcement).toBeUndefined(),
+    );
+  });
+});
+
 describe("certificates", () => {
   it("were fetched for the workloads of the node, in their name, and for no other", () => {
     const asked = new Set(ca.calls.map((call) => call.impersonatedIdentity));
     expect(asked).toEqual(
-      new Set(["client", "neighbour", "server"].map((sa) => `spiffe://cluster.local/ns/ns/sa/${sa}`)),
+      new Set([
+        ...["client", "neighbour", "server"].map((sa) => `spiffe://cluster.local/ns/ns/sa/${sa}`),
+        // For the hairpin legs.
+        "spiffe://cluster.local/ns/istio-system/sa/ztunnel",
+      ]),
     );
   });
 });

@@ -70,25 +70,17 @@ export function trafficLabelsOf(connection: ConnectionDescription): TrafficLabel
   } satisfies Record<TrafficLabel, string | undefined>);
 }
 
-/**
- * A connection's access-log line: ztunnel's fields, then ours: for a refusal by policy the policy, its rule and whom it
- * refused; for a hairpinned connection the waypoint.
- */
-export function accessLogEntry(
-  connection: ConnectionDescription,
-  counters: RelayCounters,
-  durationMs: number,
-  outcome: ConnectionOutcome,
-): AccessLogEntry {
+/** The two ends as the access log's lines name them. */
+export type AccessLogParties = Pick<AccessLogEntry, "source" | "destination" | "direction">;
+
+export function accessLogParties(connection: ConnectionDescription): AccessLogParties {
   const { source, destination, mutualTls } = connection;
-  const outbound = connection.direction === "outbound";
-  const identity = connection.sourceIdentity && formatSpiffeId(connection.sourceIdentity);
   return {
     source: {
       address: formatSocketAddress(connection.sourceAddress),
       workload: source?.name,
       namespace: source?.namespace,
-      identity: mutualTls ? identity : undefined,
+      identity: sourceIdentityText(connection),
       cluster: source?.clusterId,
     },
     destination: {
@@ -101,12 +93,32 @@ export function accessLogEntry(
       cluster: destination?.clusterId,
     },
     direction: connection.direction,
+  };
+}
+
+/**
+ * A connection's line when it ended: ztunnel's fields, then ours: for a refusal by policy the policy, its rule and whom it
+ * refused; for a hairpinned connection the waypoint.
+ */
+export function accessLogEntry(
+  parties: AccessLogParties,
+  counters: RelayCounters,
+  durationMs: number,
+  outcome: ConnectionOutcome,
+): AccessLogEntry {
+  const outbound = parties.direction === "outbound";
+  return {
+    ...parties,
     bytesSent: outbound ? counters.bytesReceived : counters.bytesSent,
     bytesReceived: outbound ? counters.bytesSent : counters.bytesReceived,
     durationMs,
     error: outcome.error,
-    extra: { ...refusalFields(outcome.decision, identity), hairpin: outcome.hairpin },
+    extra: { ...refusalFields(outcome.decision, parties.source.identity), hairpin: outcome.hairpin },
   };
+}
+
+function sourceIdentityText({ mutualTls, sourceIdentity }: ConnectionDescription): string | undefined {
+  return mutualTls && sourceIdentity ? formatSpiffeId(sourceIdentity) : undefined;
 }
 
 function refusalFields(decision: Decision | undefined, identity: string | undefined): Record<string, unknown> {

@@ -5,6 +5,7 @@ import { type AccessLog, type MetricRegistry, responseFlags } from "@hairpin/sha
 import { describeFailure } from "../response-flag.ts";
 import {
   accessLogEntry,
+  accessLogParties,
   type ConnectionDescription,
   type ConnectionOutcome,
   trafficLabelsOf,
@@ -38,10 +39,12 @@ export class ConnectionTelemetry {
   /** Counts the connection as opened. `openedAt` is when it was accepted, on the clock. */
   open(description: ConnectionDescription, openedAt: number): ObservedConnection {
     const handles = this.#metrics.open(trafficLabelsOf(description));
+    const parties = accessLogParties(description);
+    this.#accessLog.connectionOpened(parties);
     const connection = new OpenConnection(handles, (outcome) => {
       this.#open.delete(connection);
       const durationMs = this.#clock.now() - openedAt;
-      this.#accessLog.connectionComplete(accessLogEntry(description, connection.counters, durationMs, outcome));
+      this.#accessLog.connectionComplete(accessLogEntry(parties, connection.counters, durationMs, outcome));
     });
     this.#open.add(connection);
     return connection;

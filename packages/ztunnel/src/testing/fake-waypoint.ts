@@ -25,10 +25,10 @@ export interface FakeWaypoint extends AsyncDisposable {
 /** What the waypoint does with each CONNECT: accept or refuse it. */
 export type WaypointBehaviour = (request: InboundConnect) => void | Promise<void>;
 
-/** Takes tunnels on 15008 of an address and remembers who opened them. */
+/** Takes tunnels on 15008 of an address, or on a listening descriptor, and remembers who opened them. */
 export async function startFakeWaypoint(
   authority: TestAuthority,
-  place: { readonly ip: string; readonly identity: string },
+  place: ({ readonly ip: string } | { readonly fd: number }) & { readonly identity: string },
   behave: WaypointBehaviour,
 ): Promise<FakeWaypoint> {
   const tls = createNodeTlsEngine();
@@ -36,10 +36,9 @@ export async function startFakeWaypoint(
   const seen: SeenConnect[] = [];
   const destroyers = new Set<() => void>();
   const listener = await listenTcp({
-    host: place.ip,
-    port: 15_008,
+    ...("fd" in place ? { fd: place.fd } : { host: place.ip, port: 15_008 }),
     onConnection: (socket) => {
-      const remoteIp = socket.remoteAddress ?? "";
+      const remoteIp = (socket.remoteAddress ?? "").replace(/^::ffff:/, "");
       acceptTunnelSession({ tls, clock: systemClock }, defaultTunnelListenerOptions, {
         socket,
         context,

@@ -19,6 +19,10 @@ export interface TestPod {
   run(command: string, input?: string): string;
   /** Makes the redirection rules. */
   capture(): void;
+  /** A listening descriptor, owned by the caller. */
+  listen(port: number): number;
+  /** A socket descriptor that is ready to connect, owned by the caller. */
+  dialSocket(): number;
   echo(port: number): Promise<EchoServer>;
   /** Answers each connection with the address that it came from, and ends. */
   callerAddress(port: number): Promise<void>;
@@ -74,6 +78,8 @@ export function createNetworkHost(): NetworkHost {
             "ip rule add fwmark 0x111/0xfff pref 32764 lookup 100; ip route add local 0.0.0.0/0 dev lo table 100",
           );
         },
+        listen: (port) => createListener({ netns: handle, ip: "0.0.0.0", port }),
+        dialSocket: () => createDialSocket({ netns: handle, family: 4 }),
         async echo(port) {
           const server = await startEchoServer({ fd: createListener({ netns: handle, ip: "0.0.0.0", port }) });
           servers.push(server);
