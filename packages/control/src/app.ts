@@ -172,7 +172,7 @@ function createSource(
 function createSink({ source }: ControlConfig, logger: Logger): StatusSink {
   if (source.kind === "store") return createStoreStatusSink(source.socketPath);
   return {
-    write: async ({ kind, namespace, name, conditions }) => {
+    write: async ({ kind, namespace = "", name, conditions }) => {
       for (const { type, status, reason, message } of conditions)
         logger.debug("condition", { object: `${kind} ${namespace}/${name}`, type, status, reason, message });
       await Promise.resolve();

@@ -35,7 +35,7 @@ export function buildMeshModel(
   const waypoints = buildWaypointResources(ambient, routes, targets, config);
   const statuses = [
     ...serviceConditions(ambient, waypoints),
-    ...policyConditions(ambient, targets, waypoints, problems),
+    ...policyConditions(ambient, targets, problems),
     ...routeStatuses(routes, ambient, context.now),
     ...gatewayConditions(snapshot, ambient),
     ...podConditions(ambient),

@@ -2,8 +2,8 @@ import type { AmbientModel } from "../ambient/ambient-model.ts";
 import type { Problem } from "../ambient/build-each.ts";
 import type { ConvertedPolicy } from "../ambient/policy/authorization-policy.ts";
 import type { PolicyTargets, TargetOutcome, TargetedPolicy } from "../gateway/policy-target.ts";
-import type { WaypointResources } from "../gateway/waypoint-resources.ts";
 import { type ConditionInit, type StatusUpdate, condition, listNames } from "./status-update.ts";
+import { describeUnmanaged, isManaged } from "./service-coverage.ts";
 import { findShutOutWaypoints } from "./shut-out-waypoint.ts";
 
 const advice = "Deploy a waypoint and name its Service or Gateway in targetRefs to enforce HTTP rules.";
@@ -12,7 +12,6 @@ const advice = "Deploy a waypoint and name its Service or Gateway in targetRefs 
 export function policyConditions(
   model: AmbientModel,
   targets: PolicyTargets,
-  resources: ReadonlyMap<string, WaypointResources>,
   problems: readonly Problem[],
 ): StatusUpdate[] {
   const unreadable = new Map(problems.map(({ object, reason }) => [object, reason]));
@@ -25,11 +24,9 @@ export function policyConditions(
       conditions.push(condition("hairpin.mesh/WaypointAllowed", false, "WaypointNotAllowed", waypoints));
     return { object: policy.policy, conditions };
   });
-  const managed = new Set([...resources.values()].flatMap(({ services }) => [...services.keys()]));
   const targeted = targets.policies.map((policy): StatusUpdate => {
     const reason = unreadable.get(policy.policy);
-    const accepted =
-      reason === undefined ? waypointAccepted(policy, managed, model) : cannotRead("WaypointAccepted", reason);
+    const accepted = reason === undefined ? waypointAccepted(policy, model) : cannotRead("WaypointAccepted", reason);
     return { object: policy.policy, conditions: [accepted] };
   });
   return [...plain, ...targeted];
@@ -74,13 +71,9 @@ function count(rules: number): string {
   return rules === 1 ? "1 rule" : `${rules} rules`;
 }
 
-function waypointAccepted(
-  { outcomes }: TargetedPolicy,
-  managed: ReadonlySet<string>,
-  model: AmbientModel,
-): ConditionInit {
+function waypointAccepted({ outcomes }: TargetedPolicy, model: AmbientModel): ConditionInit {
   const type = "WaypointAccepted";
-  const results = outcomes.map((outcome) => describe(outcome, managed, model));
+  const results = outcomes.map((outcome) => describe(outcome, model));
   const failed = results.filter((result) => !result.ok);
   const message = results.map((result) => result.message).join("; ");
   if (failed.length === 0) return condition(type, true, "Accepted", message);
@@ -90,7 +83,6 @@ function waypointAccepted(
 
 function describe(
   outcome: TargetOutcome,
-  managed: ReadonlySet<string>,
   model: AmbientModel,
 ): { readonly ok: boolean; readonly reason: string; readonly message: string } {
   switch (outcome.kind) {
@@ -101,13 +93,10 @@ function describe(
     case "class":
       return { ok: true, reason: "Accepted", message: "bound to every waypoint of the class" };
     case "service": {
-      const unmanaged = outcome.keys.some((key) => !managed.has(key));
-      if (!unmanaged) return { ok: true, reason: "Accepted", message: `bound to ${outcome.name}` };
-      const why = outcome.keys
-        .map((key) => model.serviceBindings.get(key)?.resolution)
-        .find((held) => held?.kind !== "bound");
-      const detail = why?.kind === "refused" || why?.kind === "unsupported" ? ` (${why.message})` : "";
-      return { ok: false, reason: "AncestorNotBound", message: `${outcome.name} is not bound to a waypoint${detail}` };
+      const unmanaged = outcome.keys.find((key) => !isManaged(key, model));
+      if (unmanaged === undefined) return { ok: true, reason: "Accepted", message: `bound to ${outcome.name}` };
+      const message = `${outcome.name} is not bound to a waypoint: ${describeUnmanaged(unmanaged, model)}`;
+      return { ok: false, reason: "AncestorNotBound", message };
     }
   }
   return outcome satisfies never;

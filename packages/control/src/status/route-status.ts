@@ -1,8 +1,8 @@
 import type { AmbientModel } from "../ambient/ambient-model.ts";
-import { boundWaypoint } from "../ambient/waypoint/binding.ts";
 import type { Condition, RouteParentStatus } from "../collection/kubernetes-object.ts";
 import type { AttachedRoute, RouteAttachments, RouteParent } from "../gateway/route-attachment.ts";
 import type { RouteFinding } from "../gateway/route-finding.ts";
+import { describeUnmanaged, isManaged } from "./service-coverage.ts";
 import { type ConditionInit, type StatusUpdate, condition, listNames } from "./status-update.ts";
 
 /** As Istio signs the parents of mesh routes. */
@@ -77,13 +77,12 @@ function partiallyInvalid(findings: readonly RouteFinding[]): ConditionInit | un
 
 /** Istio's addition: a route does nothing while no waypoint stands before its Service. */
 function resolvedWaypoints(parent: RouteParent, model: AmbientModel): ConditionInit {
-  const without = parent.services.filter(
-    (service) => boundWaypoint(model.serviceBindings.get(service.key)) === undefined,
-  );
-  if (without.length === 0) return condition("ResolvedWaypoints", true, "ResolvedWaypoints", "All waypoints resolved");
-  const names = listNames(without.map((service) => `${service.namespace}/${service.name}`));
-  const message = `${names} is not bound to a waypoint, so the route has no effect there: label it istio.io/use-waypoint`;
-  return condition("ResolvedWaypoints", false, "MissingUseWaypointLabel", message);
+  const type = "ResolvedWaypoints";
+  const without = parent.services.find((service) => !isManaged(service.key, model));
+  if (without === undefined) return condition(type, true, "ResolvedWaypoints", "All waypoints resolved");
+  const why = describeUnmanaged(without.key, model);
+  const message = `${without.namespace}/${without.name} has no waypoint, so the route has no effect there: ${why}`;
+  return condition(type, false, "MissingUseWaypointLabel", message);
 }
 
 function stamp(init: ConditionInit, before: readonly Condition[], generation: number, now: Date): Condition {

@@ -11,7 +11,8 @@ export const statusManager = "control";
 export interface StatusWrite {
   readonly apiVersion: string;
   readonly kind: string;
-  readonly namespace: string;
+  /** Left out for kinds without namespace. */
+  readonly namespace?: string;
   readonly name: string;
   readonly manager: string;
   readonly conditions: readonly Condition[];
@@ -131,12 +132,12 @@ function merged(updates: readonly StatusUpdate[]): StatusUpdate[] {
 }
 
 function toWrite({ object, conditions, merge }: StatusUpdate): StatusWrite {
-  const { generation, name, namespace = "" } = object.metadata;
+  const { generation, name, namespace } = object.metadata;
   const observed = generation === undefined ? {} : { observedGeneration: generation };
   return {
     apiVersion: object.apiVersion,
     kind: object.kind,
-    namespace,
+    ...(namespace === undefined || namespace === "" ? {} : { namespace }),
     name,
     manager: statusManager,
     conditions: conditions.map((condition) => ({ ...condition, ...observed })),
