@@ -139,8 +139,17 @@ describe("a plaintext call", () => {
     expect(await exchange(await world.plaintext("server", 8080, ip(7)), "hello")).toBe("hello");
     const line = await eventually(() => lineOf(world.lines, 'direction="inbound"'));
     expect(line).toContain(`src.addr=${ip(7)}:`);
-    expect(line).toContain(`dst.addr=${ip(2)}:8080`);
+    expect(line).toContain(`dst.addr=${ip(2)}:8080 dst.service="web.ns.svc.cluster.local"`);
     expect(line).not.toContain("identity");
+  });
+
+  it("names no service when the pod serves several on the port", async () => {
+    await using _echo = await startEchoServer({ host: ip(2), port: 8080 });
+    const two = '"ns/web.ns.svc.cluster.local": { 80: 8080 }, "ns/other.ns.svc.cluster.local": { 80: 8080 }';
+    await using world = createLoopbackMesh(meshOf(twoPods.replace('"ns/web.ns.svc.cluster.local": { 80: 8080 }', two)));
+    await world.serve("server");
+    expect(await exchange(await world.plaintext("server", 8080, ip(7)), "hello")).toBe("hello");
+    expect(await eventually(() => lineOf(world.lines, 'direction="inbound"'))).not.toContain("dst.service");
   });
 
   it("is closed without a byte when a policy needs an identity", async () => {

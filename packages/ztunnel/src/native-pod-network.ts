@@ -49,10 +49,16 @@ export function createNativePodNetwork(netns: NetnsHandle, options: NativePodNet
       return createListener({ ...common, ip: "0.0.0.0" });
     }
   };
+  let closed = false;
+  // The number of a closed descriptor may be another pod's by now: entering that would mix two pods' traffic.
+  const requireOpen = (): void => {
+    if (closed) throw Object.assign(new Error("The pod's network namespace was given back"), { code: "EBADF" });
+  };
   return {
     canSpoofSource,
-    listen(port: number, { onConnection, keepalive }: PodListenOptions): Promise<TcpListener> {
-      return listenTcp({
+    async listen(port: number, { onConnection, keepalive }: PodListenOptions): Promise<TcpListener> {
+      requireOpen();
+      return await listenTcp({
         fd: createAnyListener(port),
         onConnection: (socket) => {
           if (keepalive) keepAlive(socket, options.keepalive);
@@ -61,6 +67,7 @@ export function createNativePodNetwork(netns: NetnsHandle, options: NativePodNet
       });
     },
     async connect(destination: SocketAddress, { timeoutMs, spoofedSource }: PodConnectOptions): Promise<Socket> {
+      requireOpen();
       const family = isIPv6(destination.ip) ? 6 : 4;
       const source = spoofedSource === undefined ? {} : { localIp: spoofedSource, transparent: true };
       const fd = createDialSocket({ ...place, ...source, family });
@@ -73,7 +80,10 @@ export function createNativePodNetwork(netns: NetnsHandle, options: NativePodNet
       if (!original) throw new Error("The socket was closed before its destination was known");
       return original;
     },
-    close: () => netns.close(),
+    close() {
+      closed = true;
+      netns.close();
+    },
   };
 }
 

@@ -118,7 +118,7 @@ async function connectAndRelay(call: AllowedCall, pod: PodContext, path: DataPat
   const untrack = path.table.trackInbound({
     podUid: pod.uid,
     source: attempt.source,
-    originalDestination: attempt.claimedHost ?? call.target.service?.hostname,
+    originalDestination: namedService(call, path.mesh)?.hostname,
     actualDestination: upstream.address,
     protocol: attempt.hboneAddress === undefined ? "TCP" : "HBONE",
     local: call.local,
@@ -189,22 +189,25 @@ function describe(
     destinationAddress: attempt.local,
     hboneAddress: attempt.hboneAddress,
     destination: local,
-    service: target.service ?? calledService(mesh, local, target.address.port, attempt.claimedHost),
+    service: namedService({ target, local, attempt }, mesh) ?? onlyService(mesh, local, target.address.port),
     mutualTls: attempt.peerIdentity !== undefined,
   };
 }
 
-/** The service that was called, for labels: the one the caller named; else the only one that the pod serves on the port. */
-function calledService(
+/** The service that the caller named and the pod serves. */
+function namedService(
+  call: { readonly target: InboundTarget; readonly local: Workload; readonly attempt: InboundAttempt },
   mesh: MeshLookup,
-  local: Workload,
-  port: number,
-  claimedHost: string | undefined,
 ): Service | undefined {
-  if (claimedHost !== undefined) {
-    const key = [...local.services.keys()].find((candidate) => candidate.endsWith(`/${claimedHost}`));
-    return key === undefined ? undefined : mesh.findService(key);
-  }
+  const { target, local, attempt } = call;
+  if (target.service || attempt.claimedHost === undefined) return target.service;
+  const suffix = `/${attempt.claimedHost}`;
+  const key = [...local.services.keys()].find((candidate) => candidate.endsWith(suffix));
+  return key === undefined ? undefined : mesh.findService(key);
+}
+
+/** The only service that the pod serves on a port; undefined when there are several: a guess would mislead. */
+function onlyService(mesh: MeshLookup, local: Workload, port: number): Service | undefined {
   const serving = [...local.services].filter(([, ports]) => ports.some((mapping) => mapping.targetPort === port));
   const [only] = serving;
   return serving.length === 1 && only ? mesh.findService(only[0]) : undefined;

@@ -32,7 +32,7 @@ export async function connectHbone(pod: PodContext, call: HboneCall): Promise<Tu
 }
 
 /** `forwarded`, `baggage` and `traceparent`, as ztunnel sends them (ztunnel.md §3.4). */
-export function connectHeaders({ source, downstream, plan }: HboneCall): HeaderList {
+function connectHeaders({ source, downstream, plan }: HboneCall): HeaderList {
   const forwarded = { for: downstream, ...(plan.service ? { host: plan.service.hostname } : {}) };
   return [
     { name: connectHeader.forwarded, value: formatForwarded(forwarded) },

@@ -13,7 +13,7 @@ import {
 import { type TrafficHandles, TrafficMetrics } from "./traffic-metrics.ts";
 
 /** How a connection ended, with the error as it was thrown. */
-export type ConnectionEnd = Omit<ConnectionOutcome, "error"> & { readonly error?: unknown };
+type ConnectionEnd = Omit<ConnectionOutcome, "error"> & { readonly error?: unknown };
 
 /** One connection under observation, from its opening (before anything is dialled) to its end. */
 export interface ObservedConnection {

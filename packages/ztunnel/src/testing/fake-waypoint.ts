@@ -11,7 +11,7 @@ import type { TestAuthority } from "@hairpin/testkit";
 import { createNodeTlsEngine, listenTcp } from "@hairpin/wire";
 
 /** One CONNECT as the waypoint saw it. */
-export interface SeenConnect {
+interface SeenConnect {
   readonly authority: string;
   readonly headers: readonly (readonly [string, string])[];
   readonly peerIdentity: Identity;
