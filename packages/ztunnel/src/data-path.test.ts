@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { readdirSync } from "node:fs";
 import type { Socket } from "node:net";
 import type { Enforcement } from "@hairpin/shared/model";
 import { eventually, startEchoServer } from "@hairpin/testkit";
@@ -171,6 +172,31 @@ describe("a plaintext call", () => {
     await world.serve("server");
     expect(await exchange(await world.plaintext("server", port, ip(7)), "hello")).toBe("");
     await eventually(() => lineOf(world.lines, "attempted recursive call"));
+  });
+});
+
+describe("many calls", () => {
+  it("share few sessions, keep their bytes apart, and leave nothing behind", async () => {
+    await using echoServer = await startEchoServer({ host: ip(2), port: 8080 });
+    await using world = createLoopbackMesh(meshOf(twoPods));
+    await world.serve("client");
+    await world.serve("server");
+    const before = readdirSync("/proc/self/fd").length;
+    const call = async (text: string): Promise<string> =>
+      exchange(await world.callFrom("client", `${ip(2)}:8080`), text);
+    for (let round = 0; round < 5; round++) {
+      // Larger than a frame and a TLS record, different for each.
+      const texts = Array.from({ length: 60 }, (_, i) => `${round}/${i};`.repeat(8000));
+      const answers = await Promise.all(texts.map(call));
+      expect(answers.every((answer, i) => answer === texts[i])).toBe(true);
+    }
+    await eventually(() => expect(world.table.size).toBe(0));
+    await eventually(() => expect(echoServer.open).toBe(0));
+    const { body } = await world.metrics.expose();
+    expect(body).toContain('istio_tcp_sockets_open{reporter="source"} 0');
+    expect(body).toContain('istio_tcp_sockets_open{reporter="destination"} 0');
+    // What remains is the one pooled session, both ends of it in this process.
+    await eventually(() => expect(readdirSync("/proc/self/fd").length - before).toBeLessThanOrEqual(4));
   });
 });
 
