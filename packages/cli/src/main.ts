@@ -3,6 +3,7 @@
 import { Command, CommanderError } from "commander";
 import { CommandFailure } from "./command/failure.ts";
 import { registerApply } from "./command/apply.ts";
+import { registerDemo } from "./command/demo.ts";
 import { registerDelete } from "./command/delete.ts";
 import { registerDown } from "./command/down.ts";
 import { registerExec } from "./command/exec.ts";
@@ -28,6 +29,7 @@ for (const register of [
   registerLogs,
   registerStatus,
   registerDown,
+  registerDemo,
 ])
   register(program);
 
