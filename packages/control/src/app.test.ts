@@ -1,7 +1,7 @@
-import { fromBinary } from "@bufbuild/protobuf";
-import { hairpinEnforcement, type istioWorkload } from "@hairpin/shared/api";
+import type { istioWorkload } from "@hairpin/shared/api";
+import { workloadFromWire } from "@hairpin/shared/discovery";
 import { readCertificateIdentity, readX509 } from "@hairpin/shared/identity";
-import { formatSpiffeId, parseSpiffeId } from "@hairpin/shared/model";
+import { type Enforcement, formatSpiffeId, parseSpiffeId } from "@hairpin/shared/model";
 import { eventually } from "@hairpin/testkit";
 import { describe, expect, test } from "vitest";
 import { aDenyPolicy, aGateway, aNamespace, aPod, aServiceObject } from "./testing/objects.ts";
@@ -19,10 +19,9 @@ const waypointPod = aPod("w-0", replica);
 const unreadyWaypointPod = aPod("w-0", { ...replica, ready: false });
 const webUid = "Kubernetes//Pod/shop/web";
 
-function enforcementOf(workload: istioWorkload.Address | undefined): hairpinEnforcement.Enforcement | undefined {
-  if (workload?.type.case !== "workload") return undefined;
-  const found = workload.type.value.extensions.find(({ name }) => name === "hairpin.mesh/enforcement");
-  return found?.config && fromBinary(hairpinEnforcement.EnforcementSchema, found.config.value);
+/** As our ztunnel reads it. */
+function enforcementOf(address: istioWorkload.Address | undefined): Enforcement | undefined {
+  return address?.type.case === "workload" ? workloadFromWire(address.type.value).enforcement : undefined;
 }
 
 describe("control", () => {
@@ -76,8 +75,8 @@ describe("control", () => {
     control.objects.put(waypointPod);
     await eventually(() => {
       expect(enforcementOf(agent.held.addresses.get(webUid))).toMatchObject({
-        mode: hairpinEnforcement.Enforcement_Mode.HAIRPIN,
-        acceptedIdentities: ["spiffe://cluster.local/ns/shop/sa/w"],
+        mode: "hairpin",
+        acceptedIdentities: [parseSpiffeId("spiffe://cluster.local/ns/shop/sa/w")],
         waypoint: "shop/w",
       });
     });

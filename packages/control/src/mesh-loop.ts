@@ -56,18 +56,20 @@ export class MeshLoop implements Component {
     this.#firstPublish.reject(new Error("Stopped before the objects arrived"));
   }
 
-  /** Never rejects. */
-  async #recompute(): Promise<void> {
+  /** Never rejects. Resolves with the time that building took. */
+  async #recompute(): Promise<number> {
     const { objects, publisher, readiness, statuses, clock, logger } = this.#components;
-    if (!objects.synced) return;
+    if (!objects.synced) return 0;
+    const begin = clock.now();
+    let busyMs = 0;
     try {
-      const begin = clock.now();
       const snapshot = objects.snapshot();
       const model = buildMeshModel(snapshot, this.#config, {
         acknowledgements: readiness.over(snapshot),
         now: clock.wallTime(),
       });
-      this.#duration.observe(clock.now() - begin);
+      busyMs = clock.now() - begin;
+      this.#duration.observe(busyMs);
       this.#reportProblems(model);
       readiness.remember(model);
       await publisher.publish(model);
@@ -76,6 +78,7 @@ export class MeshLoop implements Component {
     } catch (error) {
       logger.error("mesh could not be recomputed", { error: errorMessage(error) });
     }
+    return busyMs;
   }
 
   #reportProblems({ problems }: MeshModel): void {

@@ -1,6 +1,7 @@
 import { readdirSync } from "node:fs";
+import { policyFromWire, serviceFromWire, workloadFromWire } from "@hairpin/shared/discovery";
 import { describe, expect, test } from "vitest";
-import { renderGolden } from "./testdata/render-model.ts";
+import { readGolden, renderGolden } from "./testdata/render-model.ts";
 
 /** What each golden pair shows. Every `testdata/*.in.yaml` must be named here. */
 const goldens: Readonly<Record<string, string>> = {
@@ -25,6 +26,13 @@ const goldens: Readonly<Record<string, string>> = {
 describe("buildMeshModel", () => {
   test.each(Object.entries(goldens))("%s: %s", async (name) => {
     await expect(renderGolden(name)).toMatchFileSnapshot(`./testdata/${name}.out.yaml`);
+  });
+
+  test.each(Object.keys(goldens))("%s: the data plane can read every message", (name) => {
+    const { ambient } = readGolden(name).model;
+    for (const workload of ambient.workloadMessages) expect(workloadFromWire(workload).uid).toBe(workload.uid);
+    for (const service of ambient.serviceMessages) expect(serviceFromWire(service).hostname).toBe(service.hostname);
+    for (const policy of ambient.authorizations) expect(policyFromWire(policy).name).toBe(policy.name);
   });
 
   test("every golden input is rendered", () => {

@@ -54,6 +54,6 @@ export function accountOf(pod: Pod): string {
 }
 
 /** `networking.istio.io/tunnel: http` (a comma list). */
-export function speaksTunnel(object: KubernetesObject): boolean {
+function speaksTunnel(object: KubernetesObject): boolean {
   return (label(object, tunnelLabel) ?? "").split(",").includes("http");
 }

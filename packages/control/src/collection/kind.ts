@@ -54,8 +54,6 @@ const groupOfKind: Readonly<Record<Kind, string>> = {
   TCPRoute: "gateway.networking.k8s.io",
 };
 
-export const kinds: readonly Kind[] = Object.keys(groupOfKind) as Kind[];
-
 /** The kind of an object that control reads; undefined for all others. */
 export function kindOf(object: Pick<KubernetesObject, "apiVersion" | "kind">): Kind | undefined {
   const group = object.apiVersion.includes("/") ? (object.apiVersion.split("/")[0] ?? "") : "";

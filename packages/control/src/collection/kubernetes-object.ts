@@ -15,7 +15,7 @@ export interface ObjectMeta {
   readonly ownerReferences?: readonly OwnerReference[];
 }
 
-export interface OwnerReference {
+interface OwnerReference {
   readonly kind: string;
   readonly name: string;
   readonly controller?: boolean;
@@ -78,7 +78,7 @@ export interface Pod extends KubernetesObject {
   };
 }
 
-export interface KubernetesServicePort {
+interface KubernetesServicePort {
   readonly name?: string;
   readonly port: number;
   readonly targetPort?: number | string;

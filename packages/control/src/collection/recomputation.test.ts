@@ -2,7 +2,12 @@ import { ManualClock } from "@hairpin/testkit";
 import { describe, expect, test } from "vitest";
 import { Recomputation } from "./recomputation.ts";
 
-function counting(): { clock: ManualClock; runs: number[]; recomputation: Recomputation; finish: () => void } {
+function counting(busyMs = 0): {
+  clock: ManualClock;
+  runs: number[];
+  recomputation: Recomputation;
+  finish: () => void;
+} {
   const clock = new ManualClock();
   const runs: number[] = [];
   let finish = (): void => {};
@@ -11,6 +16,7 @@ function counting(): { clock: ManualClock; runs: number[]; recomputation: Recomp
     work: async () => {
       runs.push(clock.now());
       await new Promise<void>((resolve) => (finish = resolve));
+      return busyMs;
     },
   });
   return { clock, runs, recomputation, finish: () => finish() };
@@ -37,17 +43,20 @@ describe("Recomputation", () => {
     expect(runs[0]).toBe(20);
   });
 
-  test("runs again, never at the same time, when something changed while it ran", async () => {
-    const { clock, runs, recomputation, finish } = counting();
+  test("runs again, never at the same time and after a rest, when something changed while it ran", async () => {
+    const { clock, runs, recomputation, finish } = counting(100);
     recomputation.request();
     await clock.advance(5);
     recomputation.request();
     await clock.advance(100);
-    expect(runs).toHaveLength(1);
+    expect(runs).toEqual([5]);
     finish();
     await clock.advance(0);
-    await clock.advance(5);
-    expect(runs).toHaveLength(2);
+    // It rests as long as the first run was busy.
+    await clock.advance(99);
+    expect(runs).toEqual([5]);
+    await clock.advance(1);
+    expect(runs).toEqual([5, 205]);
   });
 
   test("waits for the work under way when stopped, and does nothing afterwards", async () => {

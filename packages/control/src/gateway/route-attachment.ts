@@ -11,7 +11,7 @@ import type { KubernetesObject, ParentReference } from "../collection/kubernetes
 import type { Snapshot } from "../collection/snapshot.ts";
 import { type AnyRoute, type BuiltRules, buildRules } from "./route-rule.ts";
 
-export type RouteInit = MessageInitShape<typeof hairpinWaypoint.RouteSchema>;
+type RouteInit = MessageInitShape<typeof hairpinWaypoint.RouteSchema>;
 
 export interface RouteParent {
   readonly reference: ParentReference;

@@ -1,6 +1,7 @@
 // Hands a model to the xDS server so that the data plane never sees half a change: a waypoint knows what it will manage
 // before anybody is sent to it, and forgets it only after nobody is sent to it any more (make before break).
 
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { type Clock, type Timer, delay } from "@hairpin/shared/process";
 import type { DeltaXdsServer, ServedResource } from "@hairpin/shared/xds";
 import type { MeshModel } from "../mesh-model.ts";
@@ -38,6 +39,8 @@ export class Publisher {
     this.#server.publish(typeUrls.authorization, meshScope, authorizationResources(model.ambient));
     const waiting = [...model.waypoints.values()].filter((resources) => this.#publishWaypoint(resources));
     await this.#acknowledged(new Set(waiting.map(({ record }) => record.key)));
+    // Encoding thousands of workloads takes a while: what was published goes out first.
+    await nextTurn();
     this.#server.publish(typeUrls.address, meshScope, addressResources(model.ambient));
     this.#emptyDeleted(model);
   }

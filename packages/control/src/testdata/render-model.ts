@@ -30,15 +30,19 @@ interface GoldenHeader {
 
 /** Renders `testdata/<name>.in.yaml`. */
 export function renderGolden(name: string): string {
-  const text = readFileSync(new URL(`${name}.in.yaml`, import.meta.url), "utf8");
-  const [header, ...objects] = parseAllDocuments(text).map((document) => document.toJS() as unknown);
-  const { show, acknowledged = [] } = header as GoldenHeader;
-  const model = buildFrom(objects as KubernetesObject[], acknowledged);
+  const { show, model } = readGolden(name);
   const parts = Object.fromEntries(show.map((part) => [part, renderers[part](model)]));
   return stringify(parts, { lineWidth: 0, aliasDuplicateObjects: false });
 }
 
-export function buildFrom(objects: readonly KubernetesObject[], acknowledged: readonly string[] = []): MeshModel {
+export function readGolden(name: string): { readonly show: readonly Part[]; readonly model: MeshModel } {
+  const text = readFileSync(new URL(`${name}.in.yaml`, import.meta.url), "utf8");
+  const [header, ...objects] = parseAllDocuments(text).map((document) => document.toJS() as unknown);
+  const { show, acknowledged = [] } = header as GoldenHeader;
+  return { show, model: buildFrom(objects as KubernetesObject[], acknowledged) };
+}
+
+function buildFrom(objects: readonly KubernetesObject[], acknowledged: readonly string[] = []): MeshModel {
   const collection = new ObjectCollection();
   collection.replaceAll(objects);
   return buildMeshModel(collection.snapshot(), testMesh, {

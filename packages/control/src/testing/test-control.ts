@@ -24,7 +24,7 @@ import { testMesh } from "../testdata/render-model.ts";
 import { LocalTokenSigner, type TokenClaims } from "./local-tokens.ts";
 
 /** What an xDS client holds, by resource name. */
-export interface HeldResources {
+interface HeldResources {
   readonly addresses: Map<string, istioWorkload.Address>;
   readonly authorizations: Map<string, istioSecurity.Authorization>;
   readonly waypoints: Map<string, hairpinWaypoint.Waypoint>;
@@ -146,7 +146,7 @@ export class TestControl implements AsyncDisposable {
   }
 }
 
-export function testConfig(folder: string, tokenKeyPem: string): ControlConfig {
+function testConfig(folder: string, tokenKeyPem: string): ControlConfig {
   return {
     mesh: testMesh,
     source: { kind: "manifests", folder },

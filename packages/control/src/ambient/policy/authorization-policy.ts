@@ -27,7 +27,7 @@ export interface ConvertedPolicy {
 }
 
 /** What of the policy ztunnel cannot enforce. */
-export interface PolicyFindings {
+interface PolicyFindings {
   /** Attributes that only a waypoint can compare. */
   readonly unsupported: readonly string[];
   /** Values that cannot be understood, as `ports "http"`. */

@@ -4,7 +4,7 @@ import type { PolicyCondition, PolicyOperation, PolicySource } from "../../colle
 import { readCidr, readPort, readServiceAccount, readStringMatch } from "./policy-value.ts";
 
 export type MatchInit = MessageInitShape<typeof istioSecurity.MatchSchema>;
-export type MatchField = Exclude<keyof MatchInit, "extensions" | "$typeName" | "$unknown">;
+type MatchField = Exclude<keyof MatchInit, "extensions" | "$typeName" | "$unknown">;
 
 /** One list of a policy: what it is called there, and where its values go in a Match. */
 export interface PolicyField {

@@ -8,7 +8,7 @@ import { allowsNamespace } from "./attachment.ts";
 import type { WaypointRecord } from "./waypoint-record.ts";
 
 export const useWaypointLabel = "istio.io/use-waypoint";
-export const useWaypointNamespaceLabel = "istio.io/use-waypoint-namespace";
+const useWaypointNamespaceLabel = "istio.io/use-waypoint-namespace";
 const enforcementAnnotation = "hairpin.mesh/waypoint-enforcement";
 
 type Labels = Readonly<Record<string, string>> | undefined;
@@ -77,7 +77,7 @@ export class WaypointBinder {
 
   /** Rules 1 to 5. */
   bindWorkload(workload: BindableWorkload): Binding {
-    const own = workload.labels?.[useWaypointLabel];
+    const own = labelValue(workload.labels, useWaypointLabel);
     if (own === "none") return unbound;
     if (own !== undefined) {
       const resolution = this.#resolveLabel(own, workload.labels, workload.namespace, "workload", false);
@@ -92,7 +92,7 @@ export class WaypointBinder {
 
   /** (a) and (c); (b) is chosen per endpoint by the caller's ztunnel. */
   bindService(service: { readonly namespace: string; readonly labels: Labels }): Binding {
-    const own = service.labels?.[useWaypointLabel];
+    const own = labelValue(service.labels, useWaypointLabel);
     if (own === "none") return unbound;
     if (own === undefined) return this.#bindByNamespace(service.namespace, "service");
     const resolution = this.#resolveLabel(own, service.labels, service.namespace, "service", false);
@@ -117,7 +117,7 @@ export class WaypointBinder {
   /** Rules 4 and 5. */
   #bindByNamespace(namespaceName: string, traffic: "service" | "workload"): Binding {
     const labels = this.#namespace(namespaceName)?.metadata.labels;
-    const named = labels?.[useWaypointLabel];
+    const named = labelValue(labels, useWaypointLabel);
     if (named === "none") return unbound;
     if (named !== undefined) {
       const resolution = this.#resolveLabel(named, labels, namespaceName, traffic, true);
@@ -136,7 +136,7 @@ export class WaypointBinder {
     traffic: "service" | "workload",
     inherited: boolean,
   ): Resolution {
-    const waypointKey = `${labels?.[useWaypointNamespaceLabel] ?? namespaceName}/${name}`;
+    const waypointKey = `${labelValue(labels, useWaypointNamespaceLabel) ?? namespaceName}/${name}`;
     const waypoint = this.#waypoints.get(waypointKey);
     if (waypoint === undefined) {
       const message = `waypoint ${waypointKey} does not exist: create the Gateway or remove the label ${useWaypointLabel}`;
@@ -160,6 +160,12 @@ export class WaypointBinder {
   #namespace(name: string): Namespace | undefined {
     return this.#snapshot.find("Namespace", "", name);
   }
+}
+
+/** An empty label says nothing. */
+function labelValue(labels: Labels, key: string): string | undefined {
+  const value = labels?.[key];
+  return value === "" ? undefined : value;
 }
 
 /** The waypoint of a binding that takes effect. */

@@ -1,12 +1,10 @@
 import { type MessageInitShape, create } from "@bufbuild/protobuf";
 import { anyPack } from "@bufbuild/protobuf/wkt";
 import { hairpinEnforcement, type istioWorkload } from "@hairpin/shared/api";
+import { bindingExtension, enforcementExtension } from "@hairpin/shared/discovery";
 import { type GatewayAddress, formatSpiffeId, ipBytes } from "@hairpin/shared/model";
 import type { Binding, Resolution } from "./binding.ts";
 import type { WaypointRecord } from "./waypoint-record.ts";
-
-export const enforcementExtension = "hairpin.mesh/enforcement";
-export const bindingExtension = "hairpin.mesh/binding";
 
 type ExtensionInit = MessageInitShape<typeof istioWorkload.ExtensionSchema>;
 type GatewayAddressInit = MessageInitShape<typeof istioWorkload.GatewayAddressSchema>;

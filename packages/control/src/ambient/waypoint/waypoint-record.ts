@@ -16,7 +16,7 @@ const serviceAccountAnnotation = "istio.io/for-service-account";
 /** Written by control when a Gateway first took effect by rule 3 or 5; survives a restart of control. */
 export const boundCondition = "hairpin.mesh/Bound";
 
-export type TrafficType = "service" | "workload" | "all" | "none";
+type TrafficType = "service" | "workload" | "all" | "none";
 
 /** A Gateway as far as binding is concerned. */
 export interface WaypointRecord {
@@ -96,7 +96,7 @@ export function waypointAccount(gateway: Gateway): string {
   return annotation(gateway, "gateway.istio.io/service-account") ?? gateway.metadata.name;
 }
 
-export function hasCondition(gateway: Gateway, type: string, status: string): boolean {
+function hasCondition(gateway: Gateway, type: string, status: string): boolean {
   return gateway.status?.conditions?.some((held) => held.type === type && held.status === status) ?? false;
 }
 
