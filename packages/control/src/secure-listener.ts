@@ -24,7 +24,13 @@ export class SecureListener implements Component {
 
   /** Waits until there is something to serve: a client that came before would be refused, not answered. */
   async start(): Promise<void> {
-    await this.#components.whenServing();
+    try {
+      await this.#components.whenServing();
+    } catch (error) {
+      // Stopped before there was anything to serve.
+      if (this.#stopped) return;
+      throw error;
+    }
     await this.#listen(this.#options.port);
   }
 

@@ -1,9 +1,9 @@
-import type { DeltaXdsServer } from "@hairpin/shared/xds";
+import type { ClientTypeStatus, DeltaXdsServer } from "@hairpin/shared/xds";
 import type { WaypointAcknowledgements } from "../ambient/waypoint/waypoint-record.ts";
 import type { Snapshot } from "../collection/snapshot.ts";
 import type { MeshModel } from "../mesh-model.ts";
 import type { ClientRole } from "./client-role.ts";
-import { waypointTypeUrls } from "./type-urls.ts";
+import { typeUrls, waypointTypeUrls } from "./type-urls.ts";
 
 /**
  * Which waypoints have a ready replica that acknowledged its configuration. A Gateway that took effect once is remembered
@@ -67,12 +67,22 @@ export class WaypointReadiness {
       const own = types.filter(({ typeUrl }) => waypointTypeUrls.includes(typeUrl));
       // Once acknowledged stays acknowledged while connected: a later change in flight does not unbind.
       const before = this.#acknowledged.get(principal.waypointKey)?.has(principal.podUid) === true;
-      if (!before && !(own.length === waypointTypeUrls.length && own.every(({ upToDate }) => upToDate))) continue;
+      if (!before && !hasAcknowledgedAll(own, principal.waypointKey)) continue;
       const pods = acknowledged.get(principal.waypointKey) ?? new Set();
       acknowledged.set(principal.waypointKey, pods.add(principal.podUid));
     }
     return acknowledged;
   }
+}
+
+/** Everything was answered, and the waypoint's own resource was not rejected. */
+function hasAcknowledgedAll(types: readonly ClientTypeStatus[], waypointKey: string): boolean {
+  const main = types.find(({ typeUrl }) => typeUrl === typeUrls.waypoint);
+  return (
+    types.length === waypointTypeUrls.length &&
+    types.every(({ upToDate }) => upToDate) &&
+    main?.ackedVersion(waypointKey) !== undefined
+  );
 }
 
 function fingerprint(acknowledged: ReadonlyMap<string, ReadonlySet<string>>): string {
