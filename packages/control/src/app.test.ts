@@ -42,7 +42,8 @@ describe("control", () => {
       const workload = agent.held.addresses.get(webUid)?.type.value as istioWorkload.Workload;
       expect(workload.authorizationPolicies).toEqual(["shop/deny"]);
     });
-    expect(performance.now() - begin).toBeLessThan(100);
+    // About 20 ms alone on a machine; the bound leaves room for a busy one.
+    expect(performance.now() - begin).toBeLessThan(1_000);
     const changes = agent.held.log.slice(-2);
     expect(changes).toEqual(["Authorization +shop/deny -", `Address +${webUid} -`]);
 
