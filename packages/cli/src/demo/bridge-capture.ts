@@ -18,11 +18,12 @@ const repeatMs = 250;
  */
 export async function captureBridge(mesh: LocalMesh, action: () => Promise<void>): Promise<BridgeCapture> {
   const tcpdump = ["tcpdump", "-i", "hairpin0", "-Z", "root", "-n", "-A", "-s", "0", "-l", "tcp"];
-  let running = true;
+  const ended = new AbortController();
+  const options = { timeoutMs: (captureSeconds + 10) * 1000 };
   const capture = mesh
-    .execInMesh(["timeout", String(captureSeconds), ...tcpdump], { timeoutMs: (captureSeconds + 10) * 1000 })
-    .finally(() => (running = false));
-  while (running) {
+    .execInMesh(["timeout", String(captureSeconds), ...tcpdump], options)
+    .finally(() => ended.abort());
+  while (!ended.signal.aborted) {
     await Promise.all([action(), new Promise((resolve) => setTimeout(resolve, repeatMs))]);
   }
   const { stdout, stderr } = await capture;

@@ -4,6 +4,7 @@ import { errorMessage } from "@hairpin/shared/process";
 import type { Logger } from "@hairpin/shared/telemetry";
 import { namespacedName } from "../object/kubernetes-object.ts";
 import { deleteGracefully } from "../store/apply-objects.ts";
+import type { StatusWriter } from "../store/object-status.ts";
 import type { ObjectStore } from "../store/object-store.ts";
 import type { Planner, StoreChange } from "./planner.ts";
 
@@ -12,13 +13,15 @@ const maxRounds = 50;
 
 export class ControllerLoop {
   readonly #store: ObjectStore;
+  readonly #statusWriter: StatusWriter;
   readonly #planners: readonly Planner[];
   readonly #logger: Logger;
   #scheduled = false;
   #stopListening: () => void = () => {};
 
-  constructor(store: ObjectStore, planners: readonly Planner[], logger: Logger) {
+  constructor(store: ObjectStore, statusWriter: StatusWriter, planners: readonly Planner[], logger: Logger) {
     this.#store = store;
+    this.#statusWriter = statusWriter;
     this.#planners = planners;
     this.#logger = logger;
   }
@@ -30,6 +33,11 @@ export class ControllerLoop {
 
   stop(): void {
     this.#stopListening();
+  }
+
+  /** Looks again: something that a planner reads besides the store has changed. */
+  poke(): void {
+    this.#schedule();
   }
 
   #schedule(): void {
@@ -57,7 +65,9 @@ export class ControllerLoop {
   }
 
   /** True when the store changed. */
-  #carryOut({ type, object }: StoreChange): boolean {
+  #carryOut(change: StoreChange): boolean {
+    if (change.type === "status") return this.#statusWriter.write(change.update) === "changed";
+    const { type, object } = change;
     const current = this.#store.findSame(object);
     if (type === "create") {
       if (current !== undefined) return false;

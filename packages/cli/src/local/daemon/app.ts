@@ -1,9 +1,10 @@
 // The daemon: init of the mesh's namespaces, and everything that a cluster's control plane and nodes would do around the mesh.
 
-import { existsSync, mkdirSync, readFileSync, readlinkSync, realpathSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, readlinkSync, realpathSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { openNetns, peerCredentials, socketFd } from "@hairpin/native";
 import type { Logger } from "@hairpin/shared/telemetry";
+import { startCapture } from "../capture/start-capture.ts";
 import { ControllerLoop } from "../controller/controller-loop.ts";
 import type { Planner } from "../controller/planner.ts";
 import { planDaemonSets } from "../controller/plan-daemon-sets.ts";
@@ -11,15 +12,21 @@ import { planDeployments, planReplicaSets } from "../controller/plan-deployments
 import { planEndpointSlices } from "../controller/plan-endpoint-slices.ts";
 import { planGarbage } from "../controller/plan-garbage.ts";
 import { planSchedule } from "../controller/plan-schedule.ts";
+import { createRootCertificatePlanner } from "../controller/plan-root-certificates.ts";
 import { planServiceAccounts } from "../controller/plan-service-accounts.ts";
 import { createServicePlanner } from "../controller/plan-services.ts";
+import { createWaypointPlanner } from "../controller/plan-waypoints.ts";
 import { clusterDnsIp } from "../fabric/address-plan.ts";
 import { Fabric } from "../fabric/fabric.ts";
 import { runCommand } from "../fabric/run-command.ts";
 import { Kubelet } from "../kubelet/kubelet.ts";
-import type { PodServices } from "../kubelet/pod-services.ts";
+import type { PodHooks, PodServices } from "../kubelet/pod-services.ts";
 import { createProbeAction } from "../kubelet/probe-action.ts";
 import { TokenIssuer } from "../kubelet/token-issuer.ts";
+import { meshObjects, tokenKeyFile } from "../part/mesh-objects.ts";
+import { projectRoot } from "../part/mesh-part-pod.ts";
+import { createPartFinder, type PartPaths } from "../part/part-runtime.ts";
+import { RootCertificate } from "../part/root-certificate.ts";
 import { ObjectApplier } from "../store/apply-objects.ts";
 import { ObjectStore } from "../store/object-store.ts";
 import { StatusWriter } from "../store/object-status.ts";
@@ -49,6 +56,16 @@ export async function startDaemon(config: DaemonConfig, lifeline: Lifeline, logg
 
   const store = new ObjectStore();
   const statusWriter = new StatusWriter(store);
+  const paths: PartPaths = {
+    control: join(run, "control"),
+    storeSocket: join(config.stateDirectory, "store.sock"),
+    zds: join(run, "zds"),
+  };
+  const tokenIssuer = new TokenIssuer();
+  mkdirSync(paths.control, { recursive: true, mode: 0o700 });
+  writeFileSync(join(paths.control, tokenKeyFile), tokenIssuer.publicKeyPem, { mode: 0o600 });
+  const rootCertificate = new RootCertificate(paths.control, () => controllers.poke());
+
   for (const object of initialObjects(config, fabric)) store.create(object);
   const planners: readonly Planner[] = [
     planServiceAccounts,
@@ -57,16 +74,29 @@ export async function startDaemon(config: DaemonConfig, lifeline: Lifeline, logg
     planDaemonSets,
     planSchedule,
     createServicePlanner(config.ranges),
+    createWaypointPlanner({ config, user: waypointUser() }),
+    createRootCertificatePlanner(() => rootCertificate.pem),
     planEndpointSlices,
     planGarbage,
   ];
-  new ControllerLoop(store, planners, logger.child("controller")).start();
+  const controllers = new ControllerLoop(store, statusWriter, planners, logger.child("controller"));
+  controllers.start();
   await new NodeServices(store, fabric, config, logger.child("node")).start();
 
+  const hooks = config.meshParts ? await startCapture({ store, fabric, zdsFolder: paths.zds, logger }) : noCapture;
   const kubelet = new Kubelet(
-    kubeletServices(config, { store, statusWriter, fabric, sandboxPid: sandbox.pid, run, logger }),
+    kubeletServices(config, {
+      store,
+      statusWriter,
+      fabric,
+      hooks,
+      tokenIssuer,
+      partOf: createPartFinder(config.rootNamespace, paths),
+      sandboxPid: sandbox.pid,
+      run,
+      logger,
+    }),
   );
-  kubelet.start();
   const server = new StoreServer({
     store,
     applier: new ObjectApplier(store),
@@ -74,29 +104,41 @@ export async function startDaemon(config: DaemonConfig, lifeline: Lifeline, logg
     isAllowedPeer: (socket) => peerCredentials(socketFd(socket)).uid === process.getuid?.(),
     routes: podRoutes(store, kubelet, config.rootNamespace),
   });
-  await server.listen(join(config.stateDirectory, "store.sock"));
+  await server.listen(paths.storeSocket);
+  kubelet.start();
+  if (config.meshParts) {
+    lifeline.report({ type: "step", text: "starting control and ztunnel" });
+    rootCertificate.start();
+    for (const object of meshObjects(config)) store.create(object);
+  }
   lifeline.report({ type: "serving" });
 }
+
+const noCapture: PodHooks = { beforeStart: async () => {}, afterStop: async () => {} };
 
 interface KubeletParts {
   readonly store: ObjectStore;
   readonly statusWriter: StatusWriter;
   readonly fabric: Fabric;
+  readonly hooks: PodHooks;
+  readonly tokenIssuer: TokenIssuer;
+  readonly partOf: PodServices["partOf"];
   readonly sandboxPid: number;
   readonly run: string;
   readonly logger: Logger;
 }
 
 function kubeletServices(config: DaemonConfig, parts: KubeletParts): PodServices {
-  const { store, statusWriter, fabric, sandboxPid, run } = parts;
+  const { store, statusWriter, fabric, hooks, tokenIssuer, partOf, sandboxPid, run } = parts;
   const nodeNetns = new Map(fabric.nodes.map((node) => [node.name, openNetns(node.netnsPath)]));
   return {
     store,
     statusWriter,
     fabric,
     sandboxPid,
-    hooks: { beforeStart: async () => {}, afterStop: async () => {} },
-    tokenIssuer: new TokenIssuer(),
+    hooks,
+    tokenIssuer,
+    partOf,
     directories: { pods: join(run, "pods"), logs: join(run, "logs") },
     nodePath: process.execPath,
     resolvConfTarget: realFile("/etc/resolv.conf"),
@@ -104,7 +146,6 @@ function kubeletServices(config: DaemonConfig, parts: KubeletParts): PodServices
     canChangeUser: hasManyUsers(),
     clusterDomain: config.clusterDomain,
     clusterDnsIps: config.ranges.map((ranges) => clusterDnsIp(ranges)),
-    partOf: () => undefined,
     probeAction: (node, podIp) => {
       const netns = nodeNetns.get(node.name);
       return netns === undefined ? async () => false : createProbeAction(netns, podIp);
@@ -136,3 +177,9 @@ function hasManyUsers(): boolean {
 }
 
 const nobodyUid = 65_534;
+
+/** Istio's user of waypoints, unless only the owner can read this project's files; then the mesh's own, without privileges. */
+function waypointUser(): number {
+  const isReadable = (statSync(join(projectRoot, "packages/waypoint/src/main.ts")).mode & 0o004) !== 0;
+  return isReadable ? 1337 : 0;
+}

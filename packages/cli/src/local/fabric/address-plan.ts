@@ -63,6 +63,11 @@ export function clusterDnsIp(ranges: AddressRanges): string {
   return offsetIp(parseCidr(ranges.services).ip, 10n);
 }
 
+/** The address of control's Service: fixed, so that proxies need no DNS to find it. */
+export function controlIp(ranges: AddressRanges): string {
+  return offsetIp(parseCidr(ranges.services).ip, 15n);
+}
+
 /**
  * The first free address of a range at or after `from` (an offset), going round; undefined when all are taken. The first
  * `reserved` offsets and the last are not given out.

@@ -31,14 +31,14 @@ export class StatusWriter {
     });
   }
 
-  /** False when there is no such object. Only a real change makes a new resourceVersion. */
-  write(update: StatusUpdate): boolean {
+  /** Only a real change makes a new resourceVersion. */
+  write(update: StatusUpdate): "changed" | "unchanged" | "not found" {
     const current = this.#store.findSame({
       apiVersion: update.apiVersion,
       kind: update.kind,
       metadata: { name: update.name, ...(update.namespace === undefined ? {} : { namespace: update.namespace }) },
     });
-    if (current === undefined) return false;
+    if (current === undefined) return "not found";
     const status = { ...(current.status as Record<string, unknown> | undefined) };
     for (const [field, value] of Object.entries(update.merge ?? {})) {
       if (value === null) delete status[field];
@@ -48,8 +48,9 @@ export class StatusWriter {
       const conditions = this.#mergeConditions(current, update.manager, update.conditions);
       if (conditions.length > 0 || "conditions" in status) status["conditions"] = conditions;
     }
-    if (!isDeepStrictEqual(status, current.status ?? {})) this.#store.update({ ...current, status });
-    return true;
+    if (isDeepStrictEqual(status, current.status ?? {})) return "unchanged";
+    this.#store.update({ ...current, status });
+    return "changed";
   }
 
   #mergeConditions(current: KubernetesObject, manager: string, wanted: readonly Condition[]): readonly Condition[] {

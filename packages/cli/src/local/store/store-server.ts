@@ -111,7 +111,7 @@ export class StoreServer {
   async #status(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const body = await readJson(request);
     if (!isStatusUpdate(body)) throw new RequestMistake("the body must name apiVersion, kind, name and manager");
-    const found = this.#parts.statusWriter.write(body);
+    const found = this.#parts.statusWriter.write(body) !== "not found";
     sendJson(response, found ? 200 : 404, found ? {} : { error: `no ${body.kind} ${body.name}` });
   }
 }
