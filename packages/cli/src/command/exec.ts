@@ -25,12 +25,11 @@ export function registerExec(program: Command): void {
     .argument("<command...>", "after --")
     .option("-n, --namespace <namespace>", "of the pod", "default")
     .option("-c, --container <name>", "default: the first one")
-    .passThroughOptions()
+    // kubectl's habits; both happen by themselves.
+    .option("-i, --stdin", "pass standard input on (always so)")
+    .option("-t, --tty", "use a terminal (always so when there is one)")
     .action(async (target: string, command: readonly string[], options: ExecOptions) => {
-      // Commander leaves the separator in place when options are passed through.
-      const words = command[0] === "--" ? command.slice(1) : command;
-      if (words.length === 0) throw new CommandFailure("say which command to run, after --", meshFailedExitCode);
-      const argv = await planArgv(target, words, options);
+      const argv = await planArgv(target, command, options);
       process.exitCode = await runAttached(argv, process.stdin.isTTY);
     });
 }

@@ -235,6 +235,7 @@ function serviceOf(gateway: Gateway): Service {
       annotations: { ...metadata.annotations, "networking.istio.io/traffic-distribution": "PreferClose" },
     },
     spec: {
+      ipFamilyPolicy: "PreferDualStack",
       selector: { [gatewayNameLabel]: name },
       ports: [{ name: "status-port", port: 15_021, protocol: "TCP", appProtocol: "tcp" }, ...listeners],
     },

@@ -154,14 +154,15 @@ describe("ServiceAccounts", () => {
 });
 
 describe("Services", () => {
-  it("get addresses of both families, keep the one they ask for, and none when headless", async () => {
+  it("get an address of each family they ask for, keep the one they name, and none when headless", async () => {
     const store = shopStore();
     store.create(object("v1", "Service", "asked", { spec: { clusterIP: "10.96.0.16" } }));
     store.create(object("v1", "Service", "free", { spec: {} }));
+    store.create(object("v1", "Service", "dual", { spec: { ipFamilyPolicy: "PreferDualStack" } }));
     store.create(object("v1", "Service", "headless", { spec: { clusterIP: "None" } }));
     await settle(store, [createServicePlanner([defaultIpv4Ranges, defaultIpv6Ranges])]);
     const ips = store.list(serviceKind).map(({ spec }) => spec?.clusterIPs);
-    expect(ips).toEqual([["10.96.0.16", "fd00:10:96::10"], ["10.96.0.17", "fd00:10:96::11"], undefined]);
+    expect(ips).toEqual([["10.96.0.16"], ["10.96.0.17"], ["10.96.0.18", "fd00:10:96::10"], ["None"]]);
   });
 });
 

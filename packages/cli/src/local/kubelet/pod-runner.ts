@@ -24,8 +24,9 @@ import { ProbeLoop } from "./probe-runner.ts";
 const firstBackoffMs = 500;
 const lastBackoffMs = 30_000;
 const backoffResetMs = 60_000;
-/** Wait before an attempt that failed for want of something (network, ConfigMap, ztunnel) is repeated. */
-const retryMs = 500;
+/** Wait before an attempt that failed for want of something (network, ConfigMap, ztunnel) is repeated; doubled each time. */
+const firstRetryMs = 50;
+const lastRetryMs = 1000;
 const defaultGraceSeconds = 30;
 /** Whom a pod's programs run as when nothing else is said: nobody. */
 const nobody = 65_534;
@@ -131,7 +132,7 @@ export class PodRunner {
 
   /** Repeats until it works; the last reason stands in the pod's status. */
   async #retry<T>(reason: string, action: () => Promise<T>): Promise<T> {
-    for (;;) {
+    for (let retryMs = firstRetryMs; ; retryMs = Math.min(retryMs * 2, lastRetryMs)) {
       try {
         const result = await action();
         this.#problem = undefined;
@@ -181,7 +182,7 @@ export class PodRunner {
   }
 
   async #startWhenPossible(slot: ContainerSlot): ReturnType<typeof startContainer> {
-    for (;;) {
+    for (let retryMs = firstRetryMs; ; retryMs = Math.min(retryMs * 2, lastRetryMs)) {
       try {
         const scriptPath = this.#writeContainer(slot.container);
         return await startContainer({

@@ -257,6 +257,7 @@ export interface Service extends KubernetesObject {
     readonly clusterIP?: string;
     readonly clusterIPs?: readonly string[];
     readonly ipFamilies?: readonly string[];
+    readonly ipFamilyPolicy?: string;
     readonly selector?: Readonly<Record<string, string>>;
     readonly ports?: readonly ServicePort[];
     readonly publishNotReadyAddresses?: boolean;
