@@ -1,3 +1,4 @@
+import { ManualClock } from "@hairpin/testkit";
 import { describe, expect, it, vi } from "vitest";
 import { noLogger } from "@hairpin/shared/telemetry";
 import { namespaceKind, podKind } from "../object/kinds.ts";
@@ -5,7 +6,7 @@ import type { Pod } from "../object/kubernetes-object.ts";
 import type { ObjectStore } from "../store/object-store.ts";
 import { pod, shopStore } from "../testing/objects.ts";
 import { isCaptureWanted } from "./capture-rule.ts";
-import { PodCapture, redirectionAnnotation } from "./pod-capture.ts";
+import { goodbyeMs, PodCapture, redirectionAnnotation } from "./pod-capture.ts";
 
 const network = { netnsPath: "/netns/a", ips: ["10.0.0.1"] };
 
@@ -42,22 +43,21 @@ describe("isCaptureWanted", () => {
 describe("PodCapture", () => {
   function start(store: ObjectStore, refusals = 0) {
     const done: string[] = [];
+    const clock = new ManualClock();
     let left = refusals;
     const record = (word: string) => async () => {
       if (word === "handOver" && left-- > 0) throw new Error("no ztunnel");
       done.push(word);
     };
-    const capture = new PodCapture(
-      store,
-      {
-        handOver: record("handOver"),
-        takeBack: record("takeBack"),
-        redirect: record("redirect"),
-        stopRedirecting: record("stopRedirecting"),
-      },
-      noLogger,
-    );
-    return { capture, done };
+    const actions = {
+      handOver: record("handOver"),
+      takeBack: record("takeBack"),
+      redirect: record("redirect"),
+      spareNewConnections: record("spareNewConnections"),
+      stopRedirecting: record("stopRedirecting"),
+    };
+    const capture = new PodCapture({ store, actions, clock, logger: noLogger });
+    return { capture, done, clock };
   }
 
   const annotation = (store: ObjectStore) =>
@@ -85,15 +85,31 @@ describe("PodCapture", () => {
 
   it("follows labels of running pods both ways", async () => {
     const store = shopStore();
-    const { capture, done } = start(store);
+    const { capture, done, clock } = start(store);
     await capture.beforeStart(store.create(pod({ name: "a" })) as Pod, network);
     expect(done).toEqual([]);
     label(store, "ambient");
     await vi.waitFor(() => expect(annotation(store)).toBe("enabled"));
     label(store, undefined);
-    await vi.waitFor(() => expect(done).toEqual(["handOver", "redirect", "stopRedirecting"]));
+    await vi.waitFor(() => expect(done).toEqual(["handOver", "redirect", "spareNewConnections"]));
     expect(annotation(store)).toBeUndefined();
-    await vi.waitFor(() => expect(done.at(-1)).toBe("takeBack"), 5000);
+    await clock.advance(goodbyeMs);
+    await vi.waitFor(() => expect(done.slice(3)).toEqual(["takeBack", "stopRedirecting"]));
+  });
+
+  it("keeps a pod that is labelled again before ztunnel was told to let it go", async () => {
+    const store = shopStore();
+    label(store, "ambient");
+    const { capture, done, clock } = start(store);
+    await capture.beforeStart(store.create(pod({ name: "a" })) as Pod, network);
+    label(store, undefined);
+    await vi.waitFor(() => expect(done.at(-1)).toBe("spareNewConnections"));
+    label(store, "ambient");
+    await vi.waitFor(() => expect(annotation(store)).toBe("enabled"));
+    await clock.advance(2 * goodbyeMs);
+    label(store, undefined);
+    await vi.waitFor(() => expect(done.at(-1)).toBe("spareNewConnections"));
+    expect(done).not.toContain("takeBack");
   });
 
   it("takes a pod back when it ends", async () => {

@@ -1,6 +1,6 @@
 // istio-cni's role: keeps every pod captured or not, as its labels say, from before its first program until after its last.
 
-import { errorMessage } from "@hairpin/shared/process";
+import { type Clock, errorMessage, type Timer } from "@hairpin/shared/process";
 import type { Logger } from "@hairpin/shared/telemetry";
 import type { PodNetwork } from "../fabric/fabric.ts";
 import type { PodHooks } from "../kubelet/pod-services.ts";
@@ -18,6 +18,8 @@ export interface CaptureActions {
   readonly takeBack: (pod: Pod) => Promise<void>;
   /** Programs the redirection, and the exemption of the node's probes. */
   readonly redirect: (pod: Pod, network: PodNetwork) => Promise<void>;
+  /** New connections go their own way; open ones stay redirected, or they would break. */
+  readonly spareNewConnections: (pod: Pod, network: PodNetwork) => Promise<void>;
   readonly stopRedirecting: (pod: Pod, network: PodNetwork) => Promise<void>;
 }
 
@@ -28,22 +30,38 @@ interface TrackedPod {
   isGone: boolean;
   /** The last operation; operations on one pod follow each other. */
   queue: Promise<void>;
+  goodbye: Timer | undefined;
 }
 
-/** After a pod's label has gone, others may send it HBONE until they have heard of it. */
-const goodbyeMs = 2000;
+/**
+ * How long ztunnel keeps serving a pod whose label has gone: others may send it HBONE until they have heard of it, and open
+ * connections shall have time to end.
+ */
+export const goodbyeMs = 10_000;
 const retryMs = 500;
 
 export class PodCapture implements PodHooks {
   readonly #store: ObjectStore;
   readonly #actions: CaptureActions;
   readonly #logger: Logger;
+  readonly #clock: Clock;
   readonly #pods = new Map<string, TrackedPod>();
 
-  constructor(store: ObjectStore, actions: CaptureActions, logger: Logger) {
+  constructor({
+    store,
+    actions,
+    clock,
+    logger,
+  }: {
+    store: ObjectStore;
+    actions: CaptureActions;
+    clock: Clock;
+    logger: Logger;
+  }) {
     this.#store = store;
     this.#actions = actions;
     this.#logger = logger;
+    this.#clock = clock;
     store.onChange(({ object, type }) => {
       // A new pod is looked at before its start; everything else may change what is wanted of running pods.
       if (object.kind === "Namespace" || (object.kind === "Pod" && type === "MODIFIED"))
@@ -53,7 +71,7 @@ export class PodCapture implements PodHooks {
 
   readonly beforeStart: PodHooks["beforeStart"] = async (pod, network) => {
     const uid = pod.metadata.uid ?? "";
-    const tracked = this.#pods.get(uid) ?? { pod, network, isCaptured: false, isGone: false, queue: Promise.resolve() };
+    const tracked = this.#pods.get(uid) ?? newlyTracked(pod, network);
     if (isCaptureWanted(pod, this.#store)) await this.#capture(tracked);
     // Tracked from here on: a label that changed meanwhile is looked at now.
     this.#pods.set(uid, tracked);
@@ -67,9 +85,9 @@ export class PodCapture implements PodHooks {
     if (tracked === undefined) return;
     tracked.isGone = true;
     await tracked.queue;
-    if (!tracked.isCaptured) return;
-    await this.#actions.takeBack(pod);
-    await this.#actions.stopRedirecting(pod, tracked.network);
+    if (!tracked.isCaptured && tracked.goodbye === undefined) return;
+    tracked.goodbye?.cancel();
+    await this.#letGo(tracked);
   };
 
   #review(): void {
@@ -97,12 +115,14 @@ export class PodCapture implements PodHooks {
       else await this.#release(tracked);
     } catch (error) {
       this.#logger.warn("capture could not be changed", { pod: name, error: errorMessage(error) });
-      setTimeout(() => this.#review(), retryMs);
+      this.#clock.setTimer(retryMs, () => this.#review());
     }
   }
 
   /** Listeners first, rules second: a connection is never sent to a port where nobody listens. */
   async #capture(tracked: TrackedPod): Promise<void> {
+    tracked.goodbye?.cancel();
+    tracked.goodbye = undefined;
     await this.#actions.handOver(tracked.pod, tracked.network);
     await this.#actions.redirect(tracked.pod, tracked.network);
     tracked.isCaptured = true;
@@ -112,13 +132,27 @@ export class PodCapture implements PodHooks {
   async #release(tracked: TrackedPod): Promise<void> {
     tracked.isCaptured = false;
     this.#annotate(tracked.pod, undefined);
-    await this.#actions.stopRedirecting(tracked.pod, tracked.network);
-    setTimeout(() => {
-      if (tracked.isCaptured || tracked.isGone) return;
-      this.#actions.takeBack(tracked.pod).catch((error: unknown) => {
-        this.#logger.warn("ztunnel did not let go of a pod", { error: errorMessage(error) });
+    await this.#actions.spareNewConnections(tracked.pod, tracked.network);
+    tracked.goodbye = this.#clock.setTimer(goodbyeMs, () => {
+      tracked.goodbye = undefined;
+      tracked.queue = tracked.queue.then(async () => {
+        if (!tracked.isCaptured && !tracked.isGone) await this.#letGo(tracked);
       });
-    }, goodbyeMs);
+    });
+  }
+
+  /** Never rejects: what ztunnel does not take back ends with its connection, rules end with the namespace. */
+  async #letGo({ pod, network }: TrackedPod): Promise<void> {
+    const outcomes = await Promise.allSettled([
+      this.#actions.takeBack(pod),
+      this.#actions.stopRedirecting(pod, network),
+    ]);
+    for (const outcome of outcomes)
+      if (outcome.status === "rejected")
+        this.#logger.warn("a pod was not let go in order", {
+          pod: pod.metadata.name,
+          error: errorMessage(outcome.reason),
+        });
   }
 
   #annotate({ metadata: { namespace, name, uid } }: Pod, value: string | undefined): void {
@@ -128,4 +162,8 @@ export class PodCapture implements PodHooks {
     const wanted = value === undefined ? annotations : { ...annotations, [redirectionAnnotation]: value };
     this.#store.update({ ...pod, metadata: { ...pod.metadata, annotations: wanted } });
   }
+}
+
+function newlyTracked(pod: Pod, network: PodNetwork): TrackedPod {
+  return { pod, network, isCaptured: false, isGone: false, queue: Promise.resolve(), goodbye: undefined };
 }

@@ -11,8 +11,10 @@ import {
   removeProbedPod,
   removeRules,
 } from "@hairpin/capture";
+import { systemClock } from "@hairpin/shared/process";
 import type { Logger } from "@hairpin/shared/telemetry";
 import type { Fabric, FabricNode } from "../fabric/fabric.ts";
+import { runCommand } from "../fabric/run-command.ts";
 import type { Pod } from "../object/kubernetes-object.ts";
 import type { ObjectStore } from "../store/object-store.ts";
 import { PodCapture } from "./pod-capture.ts";
@@ -48,9 +50,11 @@ export async function startCapture({ store, fabric, zdsFolder, logger }: Capture
     return found;
   };
   const ipv6 = fabric.hasIpv6;
-  return new PodCapture(
+  return new PodCapture({
     store,
-    {
+    clock: systemClock,
+    logger: logger.child("capture"),
+    actions: {
       handOver: async (pod, { netnsPath }) => {
         const { uid = "", name, namespace = "default" } = pod.metadata;
         const serviceAccount = pod.spec?.serviceAccountName ?? "default";
@@ -61,14 +65,26 @@ export async function startCapture({ store, fabric, zdsFolder, logger }: Capture
         await addProbedPod(nodeOf(pod).node.netnsPath, { uid: pod.metadata.uid ?? "", ips });
         await applyRules(netnsPath, redirectionOptions(pod, ipv6));
       },
+      spareNewConnections: async (_pod, { netnsPath }) => {
+        await runCommand(["nsenter", `--net=${netnsPath}`, "nft", "-f", "-"], { input: spareNewConnections });
+      },
       stopRedirecting: async (pod, { netnsPath, ips }) => {
         await removeRules(netnsPath);
         await removeProbedPod(nodeOf(pod).node.netnsPath, ips);
       },
     },
-    logger.child("capture"),
-  );
+  });
 }
+
+/**
+ * Empties the chains that choose what is redirected. The base chains stay: without them the kernel would stop translating the
+ * connections that are open.
+ */
+const spareNewConnections = [
+  "flush chain inet istio-ambient-nat istio-prerouting",
+  "flush chain inet istio-ambient-nat istio-output",
+  "",
+].join("\n");
 
 /** What a pod's annotations ask of its rules. */
 export function redirectionOptions(pod: Pod, ipv6: boolean): RedirectionOptions {
