@@ -25,6 +25,8 @@ import { configDump } from "./admin/config-dump.ts";
 import { adminRoutes } from "./admin/routes.ts";
 import type { ZtunnelConfig } from "./config.ts";
 import { DataPlane } from "./data-plane.ts";
+import { PodRetry } from "./redirection/pod-retry.ts";
+import { ZdsClient } from "./redirection/zds-client.ts";
 
 /** Of this program; also in `istio_build`. */
 const version = "0.1.0";
@@ -66,6 +68,18 @@ export function createZtunnel(config: ZtunnelConfig, given: ZtunnelComponents): 
   const store = new CertificateStore({ source: caClient, clock, logger: logger.child("identity") });
   const xds = createAgentXdsClient("ztunnel", config, { clock, logger, metrics }, mesh.subscriptions());
   const dataPlane = new DataPlane(config, { mesh, store, tls, clock, drain, logger, metrics });
+  let snapshotReceived = false;
+  const reportPods = (): void => {
+    if (snapshotReceived && dataPlane.pods.allUp) tasks.pods.done();
+    else tasks.pods.pending();
+  };
+  const zdsLogger = logger.child("zds");
+  const pods = new PodRetry({ pods: dataPlane.pods, clock, logger: zdsLogger, onChange: reportPods });
+  const onSnapshot = (): void => {
+    snapshotReceived = true;
+    reportPods();
+  };
+  const zds = new ZdsClient(config.inpodUds, { pods, clock, logger: zdsLogger, onSnapshot });
   const dump = (): unknown =>
     configDump({
       mesh,
@@ -84,12 +98,13 @@ export function createZtunnel(config: ZtunnelConfig, given: ZtunnelComponents): 
       store,
       caComponent(caClient),
       xds,
-      dataPlaneComponent(dataPlane, { whenKnown: xds.whenSynced(), tasks, logger }),
+      dataPlaneComponent({ dataPlane, zds, pods }, { whenKnown: xds.whenSynced(), tasks, logger }),
     ],
     readiness,
     mesh,
     dataPlane,
     async drain() {
+      zds.stop();
       drain.begin(config.drainDeadlineMs);
       await dataPlane.drain();
       const outcome = await drain.whenEmpty();
@@ -118,8 +133,20 @@ interface DataPlaneGate {
   readonly logger: RootLogger;
 }
 
-/** Starts the data plane once the mesh is known. Starting does not wait for it: the process can be stopped meanwhile. */
-function dataPlaneComponent(dataPlane: DataPlane, { whenKnown, tasks, logger }: DataPlaneGate): Component {
+interface DataPlaneParts {
+  readonly dataPlane: DataPlane;
+  readonly zds: ZdsClient;
+  readonly pods: PodRetry;
+}
+
+/**
+ * Starts the data plane, and then asks the CNI agent for pods, once the mesh is known. Starting does not wait for it: the
+ * process can be stopped meanwhile.
+ */
+function dataPlaneComponent(
+  { dataPlane, zds, pods }: DataPlaneParts,
+  { whenKnown, tasks, logger }: DataPlaneGate,
+): Component {
   let stopped = false;
   // Rejects when the client is stopped before it was in sync.
   whenKnown.catch(() => {});
@@ -129,6 +156,7 @@ function dataPlaneComponent(dataPlane: DataPlane, { whenKnown, tasks, logger }: 
     tasks.state.done();
     await dataPlane.start();
     tasks.proxy.done();
+    zds.start();
     logger.info("data plane started");
   };
   return {
@@ -140,6 +168,8 @@ function dataPlaneComponent(dataPlane: DataPlane, { whenKnown, tasks, logger }: 
     },
     async stop() {
       stopped = true;
+      zds.stop();
+      pods.stop();
       await dataPlane.stop();
     },
   };
