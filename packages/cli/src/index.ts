@@ -1,6 +1,5 @@
 export {
   type ExecOptions,
-  type ExecResult,
   LocalMesh,
   type LocalMeshOptions,
   meshFailedExitCode,
@@ -8,6 +7,7 @@ export {
 } from "./local/local-mesh.ts";
 export { ManifestError } from "./local/manifests.ts";
 export { MeshClient, MeshRequestError } from "./local/mesh-client.ts";
+export type { ExecResult, RunningProgram } from "./local/running-program.ts";
 export { MeshStartError } from "./local/start-mesh.ts";
 export type { ProgressLine } from "./local/daemon/lifeline.ts";
 export type { KubernetesObject } from "./local/object/kubernetes-object.ts";

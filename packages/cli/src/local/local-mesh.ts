@@ -1,6 +1,5 @@
 // A local mesh as a library: what the commands and the end-to-end tests share.
 
-import { spawn } from "node:child_process";
 import { setTimeout as delay } from "node:timers/promises";
 import { defaultIpv4Ranges, defaultIpv6Ranges } from "./fabric/address-plan.ts";
 import type { DaemonConfig } from "./daemon/daemon-config.ts";
@@ -8,11 +7,11 @@ import type { ProgressLine } from "./daemon/lifeline.ts";
 import { enterArgv } from "./enter.ts";
 import { loadManifests, parseManifests } from "./manifests.ts";
 import { MeshClient } from "./mesh-client.ts";
-import { systemPath } from "./namespace-support.ts";
 import type { KubernetesObject } from "./object/kubernetes-object.ts";
 import { findFailing, findPending } from "./pending.ts";
 import { MeshStartError, type StartedMesh, startMesh } from "./start-mesh.ts";
 import type { MeshRecord } from "./state-directory.ts";
+import { type ExecResult, type RunningProgram, runProgram } from "./running-program.ts";
 import type { AppliedObject, ApplyResult } from "./store/apply-objects.ts";
 
 export interface LocalMeshOptions {
@@ -55,15 +54,8 @@ export interface ExecOptions {
   readonly timeoutMs?: number;
 }
 
-export interface ExecResult {
-  readonly exitCode: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
 /** Exit code when the mesh, not the program, failed. */
 export const meshFailedExitCode = 125;
-const timedOutExitCode = 124;
 const defaultReadyTimeoutMs = 120_000;
 const pollMs = 50;
 
@@ -93,12 +85,26 @@ export class LocalMesh implements AsyncDisposable {
   async exec(pod: string, argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
     const { namespace = "default", container } = options;
     const join = await this.client.join({ namespace, target: pod, ...(container === undefined ? {} : { container }) });
-    return await runToEnd(enterArgv(this.record, [...join.argv, ...argv]), options);
+    return await runProgram(enterArgv(this.record, [...join.argv, ...argv]), options).end(options.stdin);
+  }
+
+  /** As {@link exec}, for a program that goes on while the test does other things. */
+  async start(pod: string, argv: readonly string[], options: Omit<ExecOptions, "stdin"> = {}): Promise<RunningProgram> {
+    const { namespace = "default", container } = options;
+    const join = await this.client.join({ namespace, target: pod, ...(container === undefined ? {} : { container }) });
+    return runProgram(enterArgv(this.record, [...join.argv, ...argv]), options);
+  }
+
+  /** Sends a signal to the first process of a container, as if it had crashed; the mesh starts it again. */
+  async kill(target: string, options: { namespace?: string; container?: string; signal?: string } = {}): Promise<void> {
+    const { namespace = "default", container, signal = "KILL" } = options;
+    const { pid } = await this.client.join({ namespace, target, ...(container === undefined ? {} : { container }) });
+    await this.execInMesh(["sh", "-c", `kill -${signal} ${pid}`]);
   }
 
   /** Runs a program in the mesh's own namespaces, where the bridge is: tcpdump, say. */
   async execInMesh(argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
-    return await runToEnd(enterArgv(this.record, argv), options);
+    return await runProgram(enterArgv(this.record, argv), options).end(options.stdin);
   }
 
   /** Applies manifests given as text. Throws with every mistake; then nothing is changed. */
@@ -209,31 +215,4 @@ function daemonConfig(options: LocalMeshOptions): Omit<DaemonConfig, "stateDirec
     meshParts: options.meshParts ?? true,
     logLevel: options.logLevel ?? "info",
   };
-}
-
-async function runToEnd(argv: readonly string[], options: ExecOptions): Promise<ExecResult> {
-  const [program = "", ...args] = argv;
-  const child = spawn(program, args, { stdio: "pipe", detached: true, env: { PATH: systemPath } });
-  const { promise, resolve, reject } = Promise.withResolvers<ExecResult>();
-  let stdout = "";
-  let stderr = "";
-  let timedOut = false;
-  const timer = setTimeout(() => {
-    timedOut = true;
-    // The whole group: nsenter does not pass signals on.
-    process.kill(-(child.pid ?? 0), "SIGKILL");
-  }, options.timeoutMs ?? 30_000);
-  child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
-  child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
-  child.stdin.on("error", () => {});
-  child.stdin.end(options.stdin ?? "");
-  child.once("error", reject);
-  child.once("close", (code) =>
-    resolve({ exitCode: timedOut ? timedOutExitCode : (code ?? timedOutExitCode), stdout, stderr }),
-  );
-  try {
-    return await promise;
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { describe, expect, it, vi } from "vitest";
-import type { ExecResult } from "./local-mesh.ts";
+import type { ExecResult } from "./running-program.ts";
 import { type MeshRecord, processStartTicks, StateDirectory } from "./state-directory.ts";
 import { stopMesh } from "./start-mesh.ts";
 

@@ -10,6 +10,8 @@ import { resolveTarget } from "./resolve-target.ts";
 /** The answer of `GET /v1/join`: a command for a process inside the mesh's namespaces. */
 export interface JoinAnswer {
   readonly pod: string;
+  /** The container's first process, as the mesh's init counts. */
+  readonly pid: number;
   /** The user's program is appended. */
   readonly argv: readonly string[];
 }
@@ -35,7 +37,11 @@ export function podRoutes(
           const runner = findRunner(url);
           const { pid, workingDirectory, prefix } = runner.planJoin(container(url));
           const enter = ["sh", "-c", 'cd "$0" && exec "$@"', workingDirectory, ...prefix];
-          sendJson(response, 200, { pod: runner.pod.metadata.name, argv: joinArgv(pid, enter) } satisfies JoinAnswer);
+          sendJson(response, 200, {
+            pod: runner.pod.metadata.name,
+            pid,
+            argv: joinArgv(pid, enter),
+          } satisfies JoinAnswer);
         }),
     ],
     [
