@@ -13,7 +13,7 @@ function hello(): Promise<string> {
       path,
       requestSerialize,
       responseDeserialize,
-      "",
+      "who answers?",
       noMetadata,
       { deadline: Date.now() + 5000 },
       (error, text) => {
