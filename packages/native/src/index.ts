@@ -2,7 +2,7 @@ export { hasCode, SystemError } from "./linux/errno.ts";
 export type { FileLimit } from "./linux/file-limit.ts";
 export { raiseFileLimit } from "./linux/file-limit.ts";
 export type { NetnsHandle } from "./linux/netns.ts";
-export { netnsFromFd, netnsInode, openNetns, ownNetnsInode, withNetns } from "./linux/netns.ts";
+export { netnsFromFd, netnsHasIpv6, netnsInode, openNetns, ownNetnsInode, withNetns } from "./linux/netns.ts";
 export type { DialSocketOptions, ListenerOptions, UdpSocketOptions } from "./linux/socket.ts";
 export { adoptUdpSocket, createDialSocket, createListener, createUdpSocket, localAddress } from "./linux/socket.ts";
 export type { InternetAddress } from "./linux/socket-address.ts";

@@ -27,6 +27,8 @@ export interface TestAuthorityOptions {
   readonly trustDomain?: string;
   /** Issue by an intermediate instead of the root. */
   readonly intermediate?: boolean;
+  /** Sign with this root, a running mesh's say. Default: a new one. */
+  readonly root?: AuthorityCertificate;
   /** The time at which it was made; default now. */
   readonly now?: Date;
 }
@@ -66,7 +68,7 @@ export class TestAuthority {
     this.trustDomain = options.trustDomain ?? "cluster.local";
     // A name of its own, so that two authorities are never taken for one another by name alone.
     const organization = `${this.trustDomain} ${randomBytes(4).toString("hex")}`;
-    this.root = createRootCertificate(organization, now, createKeyPair());
+    this.root = options.root ?? createRootCertificate(organization, now, createKeyPair());
     this.signing = this.root;
     if (options.intermediate === true) {
       const rootIssuer = createIssuer(this.root);

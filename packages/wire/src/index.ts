@@ -56,5 +56,6 @@ export { listenTcp } from "./tcp-listener.ts";
 export type { ListenTcpOptions, TcpListener } from "./tcp-listener.ts";
 export { createNodeTlsEngine } from "./tls/node-tls.ts";
 export { readUriSans } from "./tls/peer-certificate.ts";
+export { isForbiddenTrailer } from "./http1/body-reader.ts";
 export { endToEndHeaders } from "./http1/framing.ts";
 export type { ResponseContext } from "./http1/response-parser.ts";

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { TestNetns } from "../test-netns.ts";
 import { createTestNetns } from "../test-netns.ts";
 import { SO_MARK, SOL_SOCKET } from "./constants.ts";
-import { netnsFromFd, netnsInode, openNetns, ownNetnsInode, withNetns } from "./netns.ts";
+import { netnsFromFd, netnsHasIpv6, netnsInode, openNetns, ownNetnsInode, withNetns } from "./netns.ts";
 import { createDialSocket, createListener, createUdpSocket, localAddress } from "./socket.ts";
 import { integerOption, originalDestination } from "./socket-options.ts";
 
@@ -107,6 +107,19 @@ describe("withNetns", () => {
     expect(child.stdout).toBe("");
     expect(child.stderr).toContain("cannot return to the own network namespace");
     expect(child.signal).toBe("SIGABRT");
+  });
+});
+
+describe("netnsHasIpv6", () => {
+  it("looks at the namespace it is asked about", () => {
+    const setIpv6 = (disabled: number): string =>
+      netns.run(`echo ${disabled} > /proc/sys/net/ipv6/conf/lo/disable_ipv6`);
+    expect(netnsHasIpv6(netns.handle)).toBe(true);
+    setIpv6(1);
+    expect(netnsHasIpv6(netns.handle)).toBe(false);
+    setIpv6(0);
+    netns.run("ip link set lo down; ip link set lo up");
+    expect(netnsHasIpv6(netns.handle)).toBe(true);
   });
 });
 

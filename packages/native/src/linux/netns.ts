@@ -1,7 +1,7 @@
-import { closeSync, fstatSync, openSync, writeSync, access } from "node:fs";
+import { access, closeSync, fstatSync, openSync, readFileSync, writeSync } from "node:fs";
 import koffi from "koffi";
 import { CLONE_NEWNET } from "./constants.ts";
-import { check } from "./errno.ts";
+import { check, hasCode } from "./errno.ts";
 import { libc } from "./libc.ts";
 
 /** A network namespace held open by a descriptor, so that it outlives its last process and its name. */
@@ -47,6 +47,19 @@ export function netnsInode(handle: NetnsHandle): number {
 /** The inode of the namespace in which this thread lives. */
 export function ownNetnsInode(): number {
   return fstatSync(ownNetns).ino;
+}
+
+/** Whether sockets inside may use IPv6, by the setting of its loopback. */
+export function netnsHasIpv6(handle: NetnsHandle): boolean {
+  return withNetns(handle, () => {
+    try {
+      // /proc/sys/net shows the namespace of the reading thread.
+      return readFileSync("/proc/sys/net/ipv6/conf/lo/disable_ipv6", "latin1").trim() === "0";
+    } catch (error) {
+      if (hasCode(error, "ENOENT")) return false;
+      throw error;
+    }
+  });
 }
 
 /**

@@ -151,7 +151,7 @@ export class ConfigReader {
   }
 
   #text(variable: string): string | undefined {
-    const text = this.#environment[variable];
+    const text = Object.hasOwn(this.#environment, variable) ? this.#environment[variable] : undefined;
     return text === undefined || text === "" ? undefined : text;
   }
 

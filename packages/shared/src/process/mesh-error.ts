@@ -39,7 +39,7 @@ export function errorCode(error: unknown): string {
 export function errorMessage(error: unknown): string {
   const parts: string[] = [];
   let next = error;
-  while (next !== undefined && parts.length < maxCauses) {
+  for (let depth = 0; next !== undefined && depth < maxCauses; depth++) {
     const text = describeOne(next);
     if (!parts.some((part) => part.includes(text))) parts.push(text);
     next = next instanceof Error ? next.cause : undefined;
