@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { loadManifests } from "../local/manifests.ts";
+import { Manifests } from "../local/manifests.ts";
 import type { ApplyResult } from "../local/store/apply-objects.ts";
 import { CommandFailure } from "./failure.ts";
 import { findMesh, withMeshName } from "./running-mesh.ts";
@@ -15,7 +15,9 @@ export function registerApply(program: Command): void {
     )
     .action(async ({ name, filename }: { name: string; filename: readonly string[] }) => {
       const { client } = findMesh(name);
-      printResults(await client.apply(await loadManifests(filename)));
+      const manifests = await Manifests.load(filename);
+      for (const warning of manifests.danglingReferences(await client.list())) console.error(warning);
+      printResults(await client.apply(manifests.objects));
     });
 }
 

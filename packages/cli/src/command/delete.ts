@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { loadManifests } from "../local/manifests.ts";
+import { Manifests } from "../local/manifests.ts";
 import { apiVersionOf, findKindByName } from "../local/object/kinds.ts";
 import type { AppliedObject } from "../local/store/apply-objects.ts";
 import { collect, printResults } from "./apply.ts";
@@ -24,7 +24,7 @@ export function registerDelete(program: Command): void {
       if (named.length === 0 && options.filename.length === 0)
         throw new CommandFailure("say what to delete: -f FILE, or KIND NAME");
       const { client } = findMesh(options.name);
-      printResults(await client.delete([...(await loadManifests(options.filename)), ...named]));
+      printResults(await client.delete([...(await Manifests.load(options.filename)).objects, ...named]));
     });
 }
 

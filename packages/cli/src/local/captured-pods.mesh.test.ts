@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { type LocalMesh, startLocalMesh } from "./local-mesh.ts";
-import type { Pod } from "./object/kubernetes-object.ts";
+import type { Gateway, Pod } from "./object/kubernetes-object.ts";
 
 const namespaceYaml = (labels: string) => `
 apiVersion: v1
@@ -39,6 +39,12 @@ apiVersion: v1
 kind: Pod
 metadata: {name: outsider}
 spec: {nodeName: node1, containers: [{name: main, command: [sleep, infinity]}]}
+`;
+const waypoint = `
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: way, namespace: shop}
+spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
 `;
 const strict = `
 apiVersion: security.istio.io/v1
@@ -127,5 +133,29 @@ describe("captured pods of a local mesh", () => {
     await vi.waitFor(async () => expect(await restarts()).toBe(before + 1), 10_000);
     await mesh.whenReady(30_000);
     expect((await call("client", "shop")).exitCode).toBe(0);
+  });
+
+  it("go through the waypoint of a Gateway that is applied, until it is deleted", async () => {
+    const programmed = async () => {
+      const [gateway] = (await mesh.get("gateways", "shop")) as readonly Gateway[];
+      const condition = gateway?.status?.conditions?.find(({ type }) => type === "Programmed");
+      return { status: condition?.status, addresses: gateway?.status?.addresses?.length ?? 0 };
+    };
+    await mesh.apply(waypoint);
+    expect((await programmed()).addresses).toBe(0);
+    await mesh.whenReady(60_000);
+    expect(await programmed()).toEqual({ status: "True", addresses: 2 });
+    await vi.waitFor(async () => {
+      expect((await call("client", "shop")).exitCode).toBe(0);
+      expect(await mesh.logs("waypoint/way", "shop")).toMatch(/request complete.*sa\/client/);
+    }, 10_000);
+    await mesh.kill("waypoint/way", { namespace: "shop" });
+    await vi.waitFor(async () => expect(await programmed()).toEqual({ status: "False", addresses: 2 }), 10_000);
+    await mesh.whenReady(60_000);
+    expect((await programmed()).status).toBe("True");
+    await mesh.delete(waypoint);
+    await mesh.whenReady(60_000);
+    expect((await mesh.get("deployments", "shop")).length).toBe(0);
+    await vi.waitFor(async () => expect((await call("client", "shop")).exitCode).toBe(0), 10_000);
   });
 });

@@ -5,14 +5,14 @@ import { defaultIpv4Ranges, defaultIpv6Ranges } from "./fabric/address-plan.ts";
 import type { DaemonConfig } from "./daemon/daemon-config.ts";
 import type { ProgressLine } from "./daemon/lifeline.ts";
 import { enterArgv } from "./enter.ts";
-import { loadManifests, parseManifests } from "./manifests.ts";
+import { Manifests } from "./manifests.ts";
 import { MeshClient } from "./mesh-client.ts";
 import type { KubernetesObject } from "./object/kubernetes-object.ts";
 import { findFailing, findPending } from "./pending.ts";
 import { MeshStartError, type StartedMesh, startMesh } from "./start-mesh.ts";
 import type { MeshRecord } from "./state-directory.ts";
 import { type ExecResult, type RunningProgram, runProgram } from "./running-program.ts";
-import type { AppliedObject, ApplyResult } from "./store/apply-objects.ts";
+import type { ApplyResult } from "./store/apply-objects.ts";
 
 export interface LocalMeshOptions {
   /** Files and folders of manifests. */
@@ -109,11 +109,11 @@ export class LocalMesh implements AsyncDisposable {
 
   /** Applies manifests given as text. Throws with every mistake; then nothing is changed. */
   async apply(yaml: string): Promise<readonly ApplyResult[]> {
-    return await this.client.apply(parseManifests(yaml, "text"));
+    return await this.client.apply(Manifests.parse(yaml, "text").objects);
   }
 
   async delete(yaml: string): Promise<readonly ApplyResult[]> {
-    return await this.client.delete(parseManifests(yaml, "text"));
+    return await this.client.delete(Manifests.parse(yaml, "text").objects);
   }
 
   /** Objects of a kind, with their status. */
@@ -168,10 +168,9 @@ export class LocalMesh implements AsyncDisposable {
 
 /** Starts a mesh, applies the manifests and waits until everything is ready. When that fails nothing is left behind. */
 export async function startLocalMesh(options: LocalMeshOptions = {}): Promise<LocalMesh> {
-  const objects: readonly AppliedObject[] = [
-    ...(await loadManifests(options.manifests ?? [])),
-    ...(options.yaml === undefined ? [] : parseManifests(options.yaml, "text")),
-  ];
+  const files = await Manifests.load(options.manifests ?? []);
+  const manifests = options.yaml === undefined ? files : files.and(Manifests.parse(options.yaml, "text"));
+  const { objects } = manifests;
   const started = await startMesh(daemonConfig(options), {
     ...(options.onProgress && { onProgress: options.onProgress }),
     ...(options.signal && { signal: options.signal }),
@@ -180,13 +179,17 @@ export async function startLocalMesh(options: LocalMeshOptions = {}): Promise<Lo
   const onAbort = (): void => void mesh.stop();
   options.signal?.addEventListener("abort", onAbort, { once: true });
   try {
-    const report = (text: string): void => options.onProgress?.({ type: "step", text });
+    const report = (type: "step" | "warning", text: string): void => options.onProgress?.({ type, text });
     if (objects.length > 0) {
-      report(`applying ${objects.length} objects`);
+      report("step", `applying ${objects.length} objects`);
+      for (const text of manifests.danglingReferences(await mesh.client.list())) report("warning", text);
       await mesh.client.apply(objects);
     }
-    report("waiting until everything is ready");
-    await mesh.whenReady(options.readyTimeoutMs);
+    report("step", "waiting until everything is ready");
+    await mesh.whenReady(
+      options.readyTimeoutMs,
+      pendingReporter((text) => report("step", text)),
+    );
     return mesh;
   } catch (error) {
     await mesh.stop();
@@ -196,6 +199,21 @@ export async function startLocalMesh(options: LocalMeshOptions = {}): Promise<Lo
     options.signal?.removeEventListener("abort", onAbort);
   }
 }
+
+/** Tells what is missing when that takes long: the first of it, and anew when it changes. */
+function pendingReporter(report: (text: string) => void): (lines: readonly string[]) => void {
+  let reportedAtMs = performance.now();
+  let last = "";
+  return (lines) => {
+    const [first = ""] = lines;
+    if (performance.now() - reportedAtMs < patienceMs || first === last) return;
+    reportedAtMs = performance.now();
+    last = first;
+    report(`waiting for ${first}${lines.length === 1 ? "" : ` and ${lines.length - 1} more`}`);
+  };
+}
+
+const patienceMs = 3000;
 
 function daemonConfig(options: LocalMeshOptions): Omit<DaemonConfig, "stateDirectory"> {
   const ipv4 = {

@@ -3,6 +3,7 @@ import { defaultIpv4Ranges, defaultIpv6Ranges } from "../fabric/address-plan.ts"
 import {
   deploymentKind,
   endpointSliceKind,
+  namespaceKind,
   podKind,
   replicaSetKind,
   serviceAccountKind,
@@ -16,6 +17,7 @@ import { planDaemonSets } from "./plan-daemon-sets.ts";
 import { planDeployments, planReplicaSets } from "./plan-deployments.ts";
 import { planEndpointSlices } from "./plan-endpoint-slices.ts";
 import { planGarbage } from "./plan-garbage.ts";
+import { planNamespaces } from "./plan-namespaces.ts";
 import { planSchedule } from "./plan-schedule.ts";
 import { planServiceAccounts } from "./plan-service-accounts.ts";
 import { createServicePlanner } from "./plan-services.ts";
@@ -216,5 +218,17 @@ describe("EndpointSlices", () => {
     store.create(own);
     await settle(store, [planEndpointSlices, planGarbage]);
     expect(store.list(endpointSliceKind).map(({ endpoints }) => endpoints)).toEqual([[{ addresses: ["10.9.9.9"] }]]);
+  });
+});
+
+describe("Namespaces", () => {
+  it("carry their name as a label and keep others", async () => {
+    const store = shopStore();
+    const shop = store.find(namespaceKind, undefined, "shop")!;
+    store.update({ ...shop, metadata: { ...shop.metadata, labels: { team: "blue" } } });
+    await settle(store, [planNamespaces]);
+    const found = store.find(namespaceKind, undefined, "shop");
+    expect(found?.metadata.labels).toEqual({ team: "blue", "kubernetes.io/metadata.name": "shop" });
+    expect(found?.status).toEqual({ phase: "Active" });
   });
 });

@@ -11,6 +11,7 @@ import { planDaemonSets } from "../controller/plan-daemon-sets.ts";
 import { planDeployments, planReplicaSets } from "../controller/plan-deployments.ts";
 import { planEndpointSlices } from "../controller/plan-endpoint-slices.ts";
 import { planGarbage } from "../controller/plan-garbage.ts";
+import { planNamespaces } from "../controller/plan-namespaces.ts";
 import { planSchedule } from "../controller/plan-schedule.ts";
 import { createRootCertificatePlanner } from "../controller/plan-root-certificates.ts";
 import { planServiceAccounts } from "../controller/plan-service-accounts.ts";
@@ -68,6 +69,7 @@ export async function startDaemon(config: DaemonConfig, lifeline: Lifeline, logg
 
   for (const object of initialObjects(config, fabric)) store.create(object);
   const planners: readonly Planner[] = [
+    planNamespaces,
     planServiceAccounts,
     planDeployments,
     planReplicaSets,

@@ -11,7 +11,7 @@ export function initialObjects(config: DaemonConfig, fabric: Fabric): readonly K
     ...namespaces.map((name): KubernetesObject => ({
       apiVersion: "v1",
       kind: "Namespace",
-      metadata: { name, labels: { "kubernetes.io/metadata.name": name } },
+      metadata: { name },
     })),
     ...fabric.nodes.map(({ name, addresses }): KubernetesObject => {
       const podCIDRs = addresses.map(({ podRange }) => `${podRange.ip}/${podRange.prefixLength}`);

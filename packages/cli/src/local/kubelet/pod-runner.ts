@@ -108,6 +108,7 @@ export class PodRunner {
   }
 
   async #run(): Promise<void> {
+    await this.#retry("ServiceAccountMissing", async () => this.#requireServiceAccount());
     this.#network = await this.#retry("NetworkNotReady", async () => await this.#attach());
     this.#writeStatus();
     const network = this.#network;
@@ -120,6 +121,13 @@ export class PodRunner {
     this.#initialized = true;
     const policy = this.#pod.spec?.restartPolicy ?? "Always";
     for (const slot of this.#slots) this.#spawnTask(this.#supervise(slot, policy));
+  }
+
+  #requireServiceAccount(): void {
+    const { namespace } = this.#pod.metadata;
+    const name = this.#pod.spec?.serviceAccountName ?? "default";
+    if (this.#services.store.find(serviceAccountKind, namespace, name) === undefined)
+      throw new Error(`There is no ServiceAccount ${name} in namespace ${namespace}; create it`);
   }
 
   async #attach(): Promise<PodNetwork> {
