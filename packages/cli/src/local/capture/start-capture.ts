@@ -10,6 +10,7 @@ import {
   type RedirectionOptions,
   removeProbedPod,
   removeRules,
+  ZdsServer,
 } from "@hairpin/capture";
 import { systemClock } from "@hairpin/shared/process";
 import type { Logger } from "@hairpin/shared/telemetry";
@@ -18,7 +19,6 @@ import { runCommand } from "../fabric/run-command.ts";
 import type { Pod } from "../object/kubernetes-object.ts";
 import type { ObjectStore } from "../store/object-store.ts";
 import { PodCapture } from "./pod-capture.ts";
-import { ZdsServer } from "./zds-server.ts";
 
 export interface CaptureParts {
   readonly store: ObjectStore;
