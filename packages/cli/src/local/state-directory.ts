@@ -1,16 +1,6 @@
 // Where a local mesh keeps what the outside needs to find it: its socket, its log and the number of its init process.
 
-import {
-  chmodSync,
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 
@@ -102,11 +92,6 @@ export class StateDirectory {
       mode: 0o600,
     });
   }
-}
-
-/** Names of all meshes of this user that have left something behind, running or not. */
-export function listMeshNames(base: string = stateBase()): readonly string[] {
-  return readdirSync(base).filter((name) => namePattern.test(name));
 }
 
 /** When a process began; undefined when there is none. proc(5): field 22, counted after the name in brackets. */

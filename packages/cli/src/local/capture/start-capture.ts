@@ -90,7 +90,7 @@ const spareNewConnections = [
 const captureDnsByDefault = "false";
 
 /** What a pod's annotations ask of its rules. */
-export function redirectionOptions(pod: Pod, ipv6: boolean): RedirectionOptions {
+function redirectionOptions(pod: Pod, ipv6: boolean): RedirectionOptions {
   const annotations = pod.metadata.annotations ?? {};
   const interfaces = annotations["istio.io/reroute-virtual-interfaces"] ?? "";
   return {

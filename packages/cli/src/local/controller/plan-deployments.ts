@@ -14,7 +14,7 @@ import {
 import type { StoreView } from "../store/object-store.ts";
 import { create, type Planner, remove, type StoreChange, update } from "./planner.ts";
 
-export const templateHashLabel = "pod-template-hash";
+const templateHashLabel = "pod-template-hash";
 
 export const planDeployments: Planner = (view) =>
   view.list(deploymentKind).flatMap((deployment) => planOne(deployment, view));

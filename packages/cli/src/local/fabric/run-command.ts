@@ -7,7 +7,7 @@ export interface CommandOptions {
 }
 
 /** A program of the operating system that failed; the message holds the command line and what it said. */
-export class CommandError extends Error {
+class CommandError extends Error {
   readonly code = "LOCAL_COMMAND_FAILED";
 }
 

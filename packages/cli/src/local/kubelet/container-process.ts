@@ -28,7 +28,7 @@ export interface ContainerProcess {
 }
 
 /** The container could not be made; the message says why. */
-export class ContainerStartError extends Error {}
+class ContainerStartError extends Error {}
 
 /** Starts a container; resolves when its program is about to run. Throws {@link ContainerStartError}. */
 export async function startContainer(options: ContainerProcessOptions): Promise<ContainerProcess> {

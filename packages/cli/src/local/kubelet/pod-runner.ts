@@ -1,24 +1,22 @@
 // One pod's life: network → capture → init containers → containers, restarted by policy → stop. One owner for everything a
 // pod has; whatever happens, stop() releases it.
 
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { errorMessage } from "@hairpin/shared/process";
 import type { FabricNode, PodNetwork } from "../fabric/fabric.ts";
 import { runCommand } from "../fabric/run-command.ts";
-import { nodeKind, podKind, serviceAccountKind } from "../object/kinds.ts";
+import { podKind, serviceAccountKind } from "../object/kinds.ts";
 import type { Container, Pod } from "../object/kubernetes-object.ts";
-import { ContainerConfigError, containerEnvironment, expandVariables } from "./container-environment.ts";
+import { ContainerConfigError } from "./container-environment.ts";
+import { ContainerProbes } from "./container-probes.ts";
 import { startContainer } from "./container-process.ts";
-import { type ContainerIdentity, type ContainerPlan, containerScript, programArgv } from "./container-script.ts";
 import { ContainerSlot } from "./container-slot.ts";
 import { LogFile } from "./log-file.ts";
-import { hostnameOf, hostsFile, resolvConf } from "./pod-files.ts";
-import type { PartRuntime, PodServices } from "./pod-services.ts";
+import { PodContent } from "./pod-content.ts";
+import type { PodServices } from "./pod-services.ts";
 import { planPodStatus } from "./pod-status.ts";
-import { volumeMounts, writeVolumes } from "./pod-volumes.ts";
-import { ProbeLoop } from "./probe-runner.ts";
 
 /** Wait before a container starts again: doubled from the first to the last value, and back after a quiet while. */
 const firstBackoffMs = 500;
@@ -28,9 +26,6 @@ const backoffResetMs = 60_000;
 const firstRetryMs = 50;
 const lastRetryMs = 1000;
 const defaultGraceSeconds = 30;
-/** Whom a pod's programs run as when nothing else is said: nobody. */
-const nobody = 65_534;
-
 /** What `exec` needs to join a container. */
 export interface ContainerJoin {
   readonly pid: number;
@@ -43,8 +38,7 @@ export class PodRunner {
   readonly uid: string;
   readonly #services: PodServices;
   readonly #node: FabricNode;
-  readonly #part: PartRuntime | undefined;
-  readonly #directory: string;
+  readonly #content: PodContent;
   readonly #stopping = new AbortController();
   readonly #initSlots: readonly ContainerSlot[];
   readonly #slots: readonly ContainerSlot[];
@@ -54,7 +48,6 @@ export class PodRunner {
   #network: PodNetwork | undefined;
   #initialized = false;
   #problem: string | undefined;
-  #renewal: NodeJS.Timeout | undefined;
   #stopped: Promise<void> | undefined;
 
   constructor(pod: Pod, node: FabricNode, services: PodServices) {
@@ -62,8 +55,7 @@ export class PodRunner {
     this.uid = pod.metadata.uid ?? "";
     this.#node = node;
     this.#services = services;
-    this.#part = services.partOf(pod);
-    this.#directory = join(services.directories.pods, this.uid);
+    this.#content = new PodContent(pod, node, services);
     const makeSlot = (container: Container): ContainerSlot =>
       new ContainerSlot(container, new LogFile(join(services.directories.logs, this.uid, `${container.name}.log`)));
     this.#initSlots = (pod.spec?.initContainers ?? []).map(makeSlot);
@@ -96,8 +88,7 @@ export class PodRunner {
       const why = waiting?.message ?? waiting?.reason ?? terminated?.reason ?? "it is starting";
       throw new Error(`container ${slot.container.name} of pod ${this.#pod.metadata.name} does not run: ${why}`);
     }
-    const environment = this.#environmentOf(slot.container);
-    const prefix = programArgv({ environment, identity: this.#identityOf(slot.container), argv: [] });
+    const prefix = this.#content.joinPrefix(slot.container, this.#network);
     return { pid: slot.process.pid, workingDirectory: slot.container.workingDir ?? "/", prefix };
   }
 
@@ -183,7 +174,7 @@ export class PodRunner {
     const probes = this.#startProbes(slot);
     this.#writeStatus();
     const exit = await process.exited;
-    for (const probe of probes) probe.stop();
+    probes.stop();
     slot.ended(exit);
     this.#writeStatus();
     return slot.finishedWith !== 0;
@@ -192,10 +183,11 @@ export class PodRunner {
   async #startWhenPossible(slot: ContainerSlot): ReturnType<typeof startContainer> {
     for (let retryMs = firstRetryMs; ; retryMs = Math.min(retryMs * 2, lastRetryMs)) {
       try {
-        const scriptPath = this.#writeContainer(slot.container);
+        const network = this.#network ?? { netnsPath: "", ips: [] };
+        const scriptPath = this.#content.writeContainer(slot.container, network);
         return await startContainer({
           sandboxPid: this.#services.sandboxPid,
-          netnsPath: this.#network?.netnsPath ?? "",
+          netnsPath: network.netnsPath,
           scriptPath,
           onOutput: (chunk) => slot.log.append(chunk),
         });
@@ -209,180 +201,19 @@ export class PodRunner {
     }
   }
 
-  /** Writes what the container needs; the path of its script. */
-  #writeContainer(container: Container): string {
-    const folder = join(this.#directory, "container", container.name);
-    const stage = { run: join(folder, "run"), tmp: join(folder, "tmp") };
-    for (const path of [stage.run, stage.tmp]) mkdirSync(path, { recursive: true });
-    this.#writeVolumes();
-    const environment = this.#environmentOf(container);
-    const expand = (words: readonly string[] | undefined): readonly string[] =>
-      (words ?? []).map((word) => expandVariables(word, environment));
-    const plan: ContainerPlan = {
-      hostname: hostnameOf(this.#pod),
-      stage,
-      mounts: [...this.#nameFiles(), ...volumeMounts(container, this.#pod, this.#volumeDirectory), ...this.#partMounts],
-      hidden: this.#services.hiddenPaths,
-      nodePath: this.#services.nodePath,
-      identity: this.#identityOf(container),
-      environment,
-      workingDirectory: container.workingDir ?? "/",
-      argv: [...expand(container.command), ...expand(container.args)],
-    };
-    const path = join(folder, "start.sh");
-    writeFileSync(path, containerScript(plan), { mode: 0o600 });
-    return path;
-  }
-
-  get #volumeDirectory(): string {
-    return join(this.#directory, "volumes");
-  }
-
-  get #partMounts(): PartRuntime["mounts"] {
-    return this.#part?.mounts ?? [];
-  }
-
-  #nameFiles(): ContainerPlan["mounts"] {
-    const { clusterDnsIps, clusterDomain, resolvConfTarget } = this.#services;
-    const folder = join(this.#directory, "etc");
-    mkdirSync(folder, { recursive: true });
-    const namespace = this.#pod.metadata.namespace ?? "default";
-    const nameservers = clusterDnsIps;
-    writeFileSync(join(folder, "resolv.conf"), resolvConf(namespace, { nameservers, clusterDomain }));
-    writeFileSync(join(folder, "hosts"), hostsFile(this.#pod, this.#network?.ips ?? []));
-    return [
-      { source: join(folder, "resolv.conf"), target: resolvConfTarget, readOnly: true, isFile: true },
-      { source: join(folder, "hosts"), target: "/etc/hosts", readOnly: true, isFile: true },
-    ];
-  }
-
-  #writeVolumes(): void {
-    const owner = this.#identityOf(this.#pod.spec?.containers[0] ?? { name: "" }).user;
-    const renewInMs = writeVolumes({
-      pod: this.#pod,
-      view: this.#services.store,
-      directory: this.#volumeDirectory,
-      owner,
-      issueToken: (audience, lifetimeSeconds) => this.#issueToken(audience, lifetimeSeconds),
+  #startProbes(slot: ContainerSlot): ContainerProbes {
+    return new ContainerProbes(slot, {
+      network: this.#services.probeAction(this.#node, this.#network?.ips[0] ?? ""),
+      exec: async (command, timeoutMs) => {
+        const { pid, prefix } = this.planJoin(slot.container.name);
+        return await runCommand(joinArgv(pid, [...prefix, ...command]), { timeoutMs }).then(
+          () => true,
+          () => false,
+        );
+      },
+      onChange: () => this.#writeStatus(),
+      onFailed: () => void slot.process?.stop(this.#graceMs),
     });
-    clearTimeout(this.#renewal);
-    if (renewInMs === undefined) return;
-    this.#renewal = setTimeout(() => this.#renewVolumes(), renewInMs);
-  }
-
-  #renewVolumes(): void {
-    try {
-      this.#writeVolumes();
-    } catch (error) {
-      this.#services.logger.error("cannot renew tokens", { pod: this.#pod.metadata.name, error: errorMessage(error) });
-    }
-  }
-
-  #issueToken(audience: string, lifetimeSeconds: number): { token: string; expiresAt: Date } {
-    const { store, tokenIssuer } = this.#services;
-    const { namespace = "default", name } = this.#pod.metadata;
-    const accountName = this.#pod.spec?.serviceAccountName ?? "default";
-    const account = store.find(serviceAccountKind, namespace, accountName);
-    if (account === undefined) throw new ContainerConfigError(`there is no ServiceAccount ${accountName}`);
-    const node = store.find(nodeKind, undefined, this.#node.name);
-    const subject = {
-      namespace,
-      serviceAccount: { name: accountName, uid: account.metadata.uid ?? "" },
-      pod: { name, uid: this.uid },
-      node: { name: this.#node.name, uid: node?.metadata.uid ?? "" },
-    };
-    return tokenIssuer.issue(subject, { audience, lifetimeSeconds });
-  }
-
-  #environmentOf(container: Container): Readonly<Record<string, string>> {
-    const facts = { podIps: this.#network?.ips ?? [], hostIp: this.#node.addresses[0]?.nodeIp ?? "" };
-    return containerEnvironment(container, this.#pod, this.#services.store, facts);
-  }
-
-  #identityOf(container: Container): ContainerIdentity {
-    const capabilities = this.#part?.capabilities ?? [];
-    if (!this.#services.canChangeUser || this.#part?.asMeshUser === true) return { capabilities };
-    const own = container.securityContext;
-    const shared = this.#pod.spec?.securityContext;
-    const uid = own?.runAsUser ?? shared?.runAsUser ?? nobody;
-    const gid = own?.runAsGroup ?? shared?.runAsGroup ?? nobody;
-    return { user: { uid, gid }, capabilities };
-  }
-
-  #startProbes(slot: ContainerSlot): readonly ProbeLoop[] {
-    const { startupProbe, readinessProbe, livenessProbe } = slot.container;
-    const action = this.#services.probeAction(this.#node, this.#network?.ips[0] ?? "");
-    const loops: ProbeLoop[] = [];
-    const act: typeof action = async (probe, timeoutMs) =>
-      probe.exec === undefined
-        ? await action(this.#named(probe, slot), timeoutMs)
-        : await this.#probeByExec(slot, probe, timeoutMs);
-    const restart = (): void => void slot.process?.stop(this.#graceMs);
-    const begin = (): void => {
-      slot.started = true;
-      slot.ready = readinessProbe === undefined;
-      if (readinessProbe !== undefined)
-        loops.push(
-          new ProbeLoop({
-            probe: readinessProbe,
-            act,
-            eager: true,
-            onVerdict: (verdict) => {
-              slot.ready = verdict === "pass" && slot.isRunning;
-              this.#writeStatus();
-            },
-          }),
-        );
-      if (livenessProbe !== undefined)
-        loops.push(
-          new ProbeLoop({
-            probe: livenessProbe,
-            act,
-            eager: false,
-            onVerdict: (verdict) => (verdict === "fail" ? restart() : undefined),
-          }),
-        );
-    };
-    if (startupProbe === undefined) begin();
-    else {
-      const startup = new ProbeLoop({
-        probe: startupProbe,
-        act,
-        eager: false,
-        onVerdict: (verdict) => {
-          startup.stop();
-          if (verdict === "fail") return restart();
-          begin();
-          this.#writeStatus();
-        },
-      });
-      loops.push(startup);
-    }
-    return loops;
-  }
-
-  /** A probe with the number of a named port. */
-  #named(probe: NonNullable<Container["readinessProbe"]>, slot: ContainerSlot): typeof probe {
-    const number = (port: number | string): number | string =>
-      slot.container.ports?.find((candidate) => candidate.name === port)?.containerPort ?? port;
-    if (probe.httpGet !== undefined)
-      return { ...probe, httpGet: { ...probe.httpGet, port: number(probe.httpGet.port) } };
-    if (probe.tcpSocket !== undefined)
-      return { ...probe, tcpSocket: { ...probe.tcpSocket, port: number(probe.tcpSocket.port) } };
-    return probe;
-  }
-
-  async #probeByExec(
-    slot: ContainerSlot,
-    probe: { exec?: { command?: readonly string[] } },
-    timeoutMs: number,
-  ): Promise<boolean> {
-    const { pid, prefix } = this.planJoin(slot.container.name);
-    const argv = joinArgv(pid, [...prefix, ...(probe.exec?.command ?? [])]);
-    return await runCommand(argv, { timeoutMs }).then(
-      () => true,
-      () => false,
-    );
   }
 
   get #graceMs(): number {
@@ -441,7 +272,6 @@ export class PodRunner {
   async #stopAll(): Promise<void> {
     const graceMs = this.#graceMs;
     this.#stopping.abort();
-    clearTimeout(this.#renewal);
     this.#writeStatus();
     await Promise.all(this.#slots.map(async (slot) => await slot.process?.stop(graceMs)));
     await Promise.all(this.#initSlots.map(async (slot) => await slot.process?.stop(graceMs)));
@@ -451,7 +281,7 @@ export class PodRunner {
     });
     await this.#services.fabric.detachPod(this.uid);
     for (const slot of [...this.#initSlots, ...this.#slots]) slot.log.close();
-    rmSync(this.#directory, { recursive: true, force: true });
+    this.#content.remove();
     rmSync(join(this.#services.directories.logs, this.uid), { recursive: true, force: true });
   }
 }

@@ -25,7 +25,7 @@ export interface PartRuntime {
   readonly mounts: readonly ContainerMount[];
 }
 
-export interface KubeletDirectories {
+interface KubeletDirectories {
   /** One folder a pod: scripts, volumes. */
   readonly pods: string;
   readonly logs: string;

@@ -2,8 +2,6 @@
 
 import type { Probe } from "../object/kubernetes-object.ts";
 
-export type ProbeKind = "startup" | "readiness" | "liveness";
-
 /** Asks once; resolves whether the answer was good. */
 export type ProbeAction = (probe: Probe, timeoutMs: number) => Promise<boolean>;
 

@@ -69,7 +69,7 @@ export const gatewayKind: Kind<Gateway> = defineKind("Gateway", {
   versions: ["v1", "v1beta1"],
   short: ["gtw"],
 });
-export const gatewayClassKind: Kind = defineKind("GatewayClass", {
+const gatewayClassKind: Kind = defineKind("GatewayClass", {
   group: gatewayApi,
   versions: ["v1", "v1beta1"],
   plural: "gatewayclasses",

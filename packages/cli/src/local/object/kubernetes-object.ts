@@ -58,7 +58,7 @@ export interface ConfigMap extends KubernetesObject {
   readonly binaryData?: Readonly<Record<string, string>>;
 }
 
-export interface DeploymentSpec {
+interface DeploymentSpec {
   readonly replicas?: number;
   readonly selector?: LabelSelector;
   readonly strategy?: { readonly type?: string };
@@ -93,15 +93,8 @@ export interface DaemonSet extends KubernetesObject {
   readonly status?: { readonly desiredNumberScheduled?: number; readonly numberReady?: number };
 }
 
-export interface LabelSelectorRequirement {
-  readonly key: string;
-  readonly operator: string;
-  readonly values?: readonly string[];
-}
-
-export interface LabelSelector {
+interface LabelSelector {
   readonly matchLabels?: Readonly<Record<string, string>>;
-  readonly matchExpressions?: readonly LabelSelectorRequirement[];
 }
 
 export interface ContainerPort {
@@ -145,7 +138,7 @@ export interface VolumeMount {
   readonly readOnly?: boolean;
 }
 
-export interface SecurityContext {
+interface SecurityContext {
   readonly runAsUser?: number;
   readonly runAsGroup?: number;
 }
@@ -289,7 +282,7 @@ export interface EndpointSlice extends KubernetesObject {
   readonly endpoints?: readonly Endpoint[];
 }
 
-export interface GatewayListener {
+interface GatewayListener {
   readonly name: string;
   readonly port: number;
   readonly protocol: string;

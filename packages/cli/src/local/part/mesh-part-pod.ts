@@ -10,7 +10,7 @@ const rootPath = "/run/secrets/istio";
 /** The ConfigMap with the root certificate; every namespace has one. Istio's name. */
 export const rootCertConfigMap = "istio-ca-root-cert";
 export const rootCertKey = "root-cert.pem";
-export const tokenAudience = "istio-ca";
+const tokenAudience = "istio-ca";
 /** Parts keep small heaps: a mesh is some twenty processes on a laptop. In MiB. */
 const heapMib = { control: 256, ztunnel: 192, waypoint: 192 } as const;
 

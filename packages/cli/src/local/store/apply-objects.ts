@@ -7,7 +7,7 @@ import { mergeApplied } from "./merge-applied.ts";
 import { formatTime, type ObjectStore } from "./object-store.ts";
 import { checkPodSpec } from "./check-pod-spec.ts";
 
-export interface ObjectOrigin {
+interface ObjectOrigin {
   readonly file: string;
   readonly line: number;
 }

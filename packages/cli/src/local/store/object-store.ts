@@ -5,7 +5,7 @@ import { isDeepStrictEqual } from "node:util";
 import { type Kind, kindOfObject } from "../object/kinds.ts";
 import { type KubernetesObject, namespacedName } from "../object/kubernetes-object.ts";
 
-export type ChangeType = "ADDED" | "MODIFIED" | "DELETED";
+type ChangeType = "ADDED" | "MODIFIED" | "DELETED";
 
 export interface ObjectChange {
   readonly type: ChangeType;
