@@ -17,8 +17,6 @@ import {
   credentialVolumes,
   partCommand,
   partReadiness,
-  programMount,
-  programVolume,
   proxyEnvironment,
 } from "../part/mesh-part-pod.ts";
 import { controlAddress } from "../part/mesh-objects.ts";
@@ -210,10 +208,10 @@ function podTemplateOf(gateway: Gateway, metadata: ObjectMeta, { config, user }:
             { name: "status-port", containerPort: 15_021 },
           ],
           readinessProbe: partReadiness("/healthz/ready", 15_021),
-          volumeMounts: [programMount, ...credentialMounts],
+          volumeMounts: credentialMounts,
         },
       ],
-      volumes: [programVolume, ...credentialVolumes],
+      volumes: credentialVolumes,
     },
   };
 }

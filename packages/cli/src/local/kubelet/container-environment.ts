@@ -3,7 +3,7 @@
 import { configMapKind } from "../object/kinds.ts";
 import type { Container, EnvVar, Pod } from "../object/kubernetes-object.ts";
 import type { StoreView } from "../store/object-store.ts";
-import { projectRoot } from "../part/mesh-part-pod.ts";
+import { programPath } from "../part/mesh-part-pod.ts";
 import { containerPath } from "./container-script.ts";
 
 export interface EnvironmentFacts {
@@ -26,7 +26,7 @@ export function containerEnvironment(
     HOME: "/tmp",
     HOSTNAME: pod.spec?.hostname ?? pod.metadata.name,
     // Where this project lies: examples and tests start their programs from there.
-    HAIRPIN_HOME: projectRoot,
+    HAIRPIN_HOME: programPath,
   };
   for (const source of container.envFrom ?? []) {
     if (source.configMapRef === undefined) continue;

@@ -10,6 +10,7 @@ import { ContainerConfigError, containerEnvironment, expandVariables } from "./c
 import { type ContainerIdentity, type ContainerMount, containerScript, programArgv } from "./container-script.ts";
 import { hostnameOf, hostsFile, resolvConf } from "./pod-files.ts";
 import type { PartRuntime, PodServices } from "./pod-services.ts";
+import { programMount } from "../part/mesh-part-pod.ts";
 import { volumeMounts, writeVolumes } from "./pod-volumes.ts";
 
 /** Whom a pod's programs run as when nothing else is said: nobody. */
@@ -46,6 +47,7 @@ export class PodContent {
       hostname: hostnameOf(this.#pod),
       stage,
       mounts: [
+        programMount,
         ...this.#nameFiles(network),
         ...volumeMounts(container, this.#pod, this.#volumes),
         ...(this.#part?.mounts ?? []),

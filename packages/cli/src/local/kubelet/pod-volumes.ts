@@ -33,20 +33,19 @@ export function writeVolumes(context: VolumeContext): number | undefined {
 export function volumeMounts(container: Container, pod: Pod, directory: string): readonly ContainerMount[] {
   return (container.volumeMounts ?? []).map((mount) => {
     const volume = pod.spec?.volumes?.find((candidate) => candidate.name === mount.name);
-    const root = volume?.hostPath?.path ?? join(directory, mount.name);
+    const root = join(directory, mount.name);
     const source = mount.subPath === undefined ? root : join(root, normalize(`/${mount.subPath}`));
     const isContent = volume?.configMap !== undefined || volume?.projected !== undefined;
     return {
       source,
       target: normalize(mount.mountPath).replace(/\/$/, ""),
-      readOnly: mount.readOnly === true || isContent || volume?.hostPath !== undefined,
+      readOnly: mount.readOnly === true || isContent,
       ...(mount.subPath !== undefined && isContent ? { isFile: true } : {}),
     };
   });
 }
 
 function writeVolume(volume: Volume, context: VolumeContext): number | undefined {
-  if (volume.hostPath !== undefined) return undefined;
   const folder = join(context.directory, volume.name);
   mkdirSync(folder, { recursive: true });
   if (volume.emptyDir !== undefined) {

@@ -178,7 +178,6 @@ export interface Volume {
   readonly name: string;
   readonly emptyDir?: object;
   readonly configMap?: { readonly name: string; readonly items?: readonly KeyToPath[]; readonly optional?: boolean };
-  readonly hostPath?: { readonly path: string };
   readonly projected?: { readonly sources?: readonly ProjectedSource[] };
 }
 

@@ -3,15 +3,7 @@
 import type { DaemonConfig } from "../daemon/daemon-config.ts";
 import { type AddressRanges, controlIp } from "../fabric/address-plan.ts";
 import type { DaemonSet, Deployment, KubernetesObject, PodTemplate } from "../object/kubernetes-object.ts";
-import {
-  credentialMounts,
-  credentialVolumes,
-  partCommand,
-  partReadiness,
-  programMount,
-  programVolume,
-  proxyEnvironment,
-} from "./mesh-part-pod.ts";
+import { credentialMounts, credentialVolumes, partCommand, partReadiness, proxyEnvironment } from "./mesh-part-pod.ts";
 
 /** Names that other parts look for. */
 export const controlName = "istiod";
@@ -62,10 +54,8 @@ function controlObjects(config: DaemonConfig): readonly KubernetesObject[] {
           ],
           ports: [{ name: "https-dns", containerPort: 15_012 }],
           readinessProbe: partReadiness("/ready", 8080),
-          volumeMounts: [programMount],
         },
       ],
-      volumes: [programVolume],
     },
   };
   const namespace = config.rootNamespace;
@@ -111,10 +101,10 @@ function ztunnelObjects(config: DaemonConfig): readonly KubernetesObject[] {
           ],
           ports: [{ name: "ztunnel-stats", containerPort: 15_020 }],
           readinessProbe: partReadiness("/healthz/ready", 15_021),
-          volumeMounts: [programMount, ...credentialMounts],
+          volumeMounts: credentialMounts,
         },
       ],
-      volumes: [programVolume, ...credentialVolumes],
+      volumes: credentialVolumes,
     },
   };
   return [

@@ -1,10 +1,11 @@
 // What the pods of the mesh's own parts have in common.
 
 import type { EnvVar, Probe, Volume, VolumeMount } from "../object/kubernetes-object.ts";
+import type { ContainerMount } from "../kubelet/container-script.ts";
 import type { DaemonConfig } from "../daemon/daemon-config.ts";
 
-/** Where a part sees this project's files. */
-const programPath = "/run/hairpin/program";
+/** Where a pod sees this project's files. */
+export const programPath = "/run/hairpin/program";
 const tokenPath = "/run/secrets/tokens";
 const rootPath = "/run/secrets/istio";
 /** The ConfigMap with the root certificate; every namespace has one. Istio's name. */
@@ -29,8 +30,8 @@ export function partCommand(part: MeshPart): readonly string[] {
   ];
 }
 
-export const programVolume: Volume = { name: "program", hostPath: { path: projectRoot } };
-export const programMount: VolumeMount = { name: "program", mountPath: programPath };
+/** Every pod sees the project there, wherever it lies: its parts, and programs of examples and tests, are started from it. */
+export const programMount: ContainerMount = { source: projectRoot, target: programPath, readOnly: true };
 
 /** Volumes by which a part proves who it is and knows the root certificate. */
 export const credentialVolumes: readonly Volume[] = [

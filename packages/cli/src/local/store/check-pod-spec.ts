@@ -34,7 +34,7 @@ function checkSpec(spec: PodSpec | undefined, path: string): readonly FieldMista
     if (!isKnownVolume(volume))
       mistakes.push({
         path: `${path}.volumes[${index}]`,
-        reason: "the local mesh knows the volumes emptyDir, configMap, hostPath and projected",
+        reason: "the local mesh knows the volumes emptyDir, configMap and projected",
       });
   for (const list of ["initContainers", "containers"] as const) {
     for (const [index, container] of (spec[list] ?? []).entries()) {
@@ -59,5 +59,5 @@ function checkSpec(spec: PodSpec | undefined, path: string): readonly FieldMista
 }
 
 function isKnownVolume(volume: object): boolean {
-  return ["emptyDir", "configMap", "hostPath", "projected"].some((kind) => kind in volume);
+  return ["emptyDir", "configMap", "projected"].some((kind) => kind in volume);
 }
