@@ -6,6 +6,7 @@ import { CertificateStore } from "@hairpin/shared/identity";
 import {
   type Clock,
   type Component,
+  delay,
   Drain,
   errorMessage,
   Readiness,
@@ -29,8 +30,11 @@ import { connectEndpoint, type Endpoint } from "./forward/connect-endpoint.ts";
 import { HttpUpstreams } from "./forward/http-upstreams.ts";
 import { HboneListener } from "./hbone-listener.ts";
 import type { PlanInput } from "./phases.ts";
+import { EndpointDenies } from "./policy/endpoint-denies.ts";
 import { selfWorkload } from "./self-workload.ts";
-import { RequestMetrics } from "./telemetry/request-metrics.ts";
+import { ByteConnections } from "./serve-tcp.ts";
+import { RequestReporter } from "./telemetry/request-reporter.ts";
+import { TrafficMetrics } from "./telemetry/traffic-metrics.ts";
 import { TunnelServer } from "./terminate/serve-tunnel.ts";
 import { WaypointConfig } from "./waypoint-config.ts";
 
@@ -57,23 +61,18 @@ export interface Waypoint {
 /** Puts a waypoint together. */
 export function createWaypoint(settings: WaypointSettings, given: WaypointComponents): Waypoint {
   const { logger, clock = systemClock, tls = createNodeTlsEngine(), random = Math.random } = given;
-  const { identity, network, clusterId } = settings;
+  const { identity, network, clusterId, pod } = settings;
   const readiness = new Readiness();
-  const tasks = { state: readiness.task("state manager"), certificate: readiness.task("certificate") };
   const registry = new MetricRegistry();
   registerProcessMetrics(registry);
-  registry
-    .gauge({ name: "istio_build", help: "Istio component build info.", labels: ["component", "tag"] })
-    .handle({ component: "proxy", tag: version })
-    .set(1);
+  registerBuild(registry);
+  const metrics = new TrafficMetrics(registry);
+  const drain = new Drain(clock);
 
   const mesh = new MeshState({ clock }, { clusterId });
   const config = new WaypointConfig();
-  const store = new CertificateStore({
-    source: createAgentCaClient(settings, clock, false),
-    clock,
-    logger: logger.child("identity"),
-  });
+  const caClient = createAgentCaClient(settings, clock, false);
+  const store = new CertificateStore({ source: caClient, clock, logger: logger.child("identity") });
   const contexts = new TlsContexts(tls, clock);
   const tlsContext = async (): Promise<TlsContext> => contexts.contextFor(await store.fetch(identity));
   const xds = createAgentXdsClient("waypoint", settings, { clock, logger, metrics: registry }, [
@@ -85,87 +84,65 @@ export function createWaypoint(settings: WaypointSettings, given: WaypointCompon
   const self = { dialer, identity, ip: settings.instanceIp, baggage: describeSelf(settings) };
   const connect = (endpoint: Endpoint) => connectEndpoint(self, endpoint);
   const upstreams = new HttpUpstreams({ clock, connect });
+  const resolver = { mesh, config, network, namespace: pod.namespace };
   const input: PlanInput = {
     mesh,
     config,
+    denies: new EndpointDenies(mesh),
     get self() {
       return selfWorkload(settings, mesh);
     },
     random,
   };
-  const describe = { mesh, network, namespace: settings.pod.namespace, clusterId };
-  const metrics = new RequestMetrics(registry);
-  const tunnels = new TunnelServer(
-    { input, config, upstreams, connect, clock, metrics, describe, logger, accessLog: logger.child("access") },
-    { network, namespace: settings.pod.namespace },
-  );
+  const describe = { mesh, network, namespace: pod.namespace, clusterId };
+  const accessLog = logger.child("access");
+  const reporter = new RequestReporter({ metrics, describe, accessLog });
+  const byteConnections = new ByteConnections({ input, resolver, clock, metrics, describe, accessLog, connect });
+  const tunnels = new TunnelServer({
+    input,
+    resolver,
+    config,
+    upstreams,
+    byteConnections,
+    reporter,
+    metrics,
+    clock,
+    drain,
+    logger,
+  });
   const listener = new HboneListener(
-    { tls, clock, logger: logger.child("hbone"), tunnels, tlsContext },
+    { tls, clock, logger: logger.child("hbone"), metrics, tunnels, tlsContext },
     { ...settings.hbone, trustDomain: settings.trustDomain },
   );
-  const admin: AdminRoutes = new Map([
-    [
-      "GET /config_dump",
-      () => ({
-        contentType: "application/json",
-        body: JSON.stringify(
-          configDump({
-            mesh,
-            config,
-            certificates: store,
-            settings,
-            upstreams,
-            listener,
-            version,
-            tlsEngine: tls.name,
-          }),
-          undefined,
-          2,
-        ),
-      }),
-    ],
-  ]);
-  const warmUp = warmUpComponent(
-    [
-      [xds.whenSynced(), () => tasks.state.done()],
-      [tlsContextWhenAvailable(tlsContext, clock, logger), () => tasks.certificate.done()],
-    ],
-    logger,
-  );
+  const dump = (): unknown =>
+    configDump({ mesh, config, certificates: store, settings, upstreams, listener, version, tlsEngine: tls.name });
 
   return {
     components: [
       createServerComponent("readiness server", settings.readiness, readinessRoutes(readiness), logger, true),
       createServerComponent("metrics server", settings.metrics, metricsRoutes(registry), logger, true),
-      createServerComponent("admin server", settings.admin, admin, logger),
+      createServerComponent("admin server", settings.admin, adminRoutes(dump), logger),
       store,
+      component("ca client", { stop: async () => caClient.close() }),
       xds,
-      listener,
-      warmUp,
-      closing("upstream connections", () => {
-        upstreams.destroy();
-        dialer.destroy(new Error("The waypoint is stopping"));
+      component("upstream connections", {
+        stop: async () => {
+          upstreams.destroy();
+          dialer.destroy(new Error("The waypoint is stopping"));
+        },
       }),
+      listenerComponent(listener, { synced: xds.whenSynced(), tlsContext, readiness, clock, logger }),
     ],
     readiness,
     listener,
-    drain: async () => {
-      const drain = new Drain(clock);
+    async drain() {
       drain.begin(settings.drainDeadlineMs);
       await listener.drain();
-      const release = drain.track();
-      const watch = (): void => {
-        if (tunnels.open === 0) release();
-        else clock.setTimer(drainPollMs, watch, { background: true });
-      };
-      watch();
-      logger.info("drained", { outcome: await drain.whenEmpty(), tunnels: tunnels.open });
+      const outcome = await drain.whenEmpty();
+      logger.info("drained", { outcome, tunnels: drain.tracked });
     },
   };
 }
-
-/** How often a drain looks whether the last tunnel is gone. */
-const drainPollMs = 50;
 
 /** Runs a waypoint until SIGTERM or SIGINT. */
 export async function runWaypoint(settings: WaypointSettings): Promise<RunningComponents> {
@@ -187,46 +164,71 @@ function describeSelf({ clusterId, pod, gatewayName }: WaypointSettings): string
   });
 }
 
-/** Keeps asking for our certificate: without it the waypoint is not ready. */
-async function tlsContextWhenAvailable(
-  tlsContext: () => Promise<TlsContext>,
-  clock: Clock,
-  logger: RootLogger,
-): Promise<void> {
-  for (;;) {
-    try {
-      await tlsContext();
-      return;
-    } catch (error) {
-      logger.warn("no certificate yet", { error: errorMessage(error) });
-      const { promise, resolve } = Promise.withResolvers<void>();
-      clock.setTimer(certificateRetryMs, resolve, { background: true });
-      await promise;
-    }
-  }
-}
-
+/** How long after a failed request for our first certificate the next one follows. */
 const certificateRetryMs = 1000;
 
-/** Notes when each part is ready; starting does not wait for them, so that the process can be stopped meanwhile. */
-function warmUpComponent(parts: readonly (readonly [Promise<void>, () => void])[], logger: RootLogger): Component {
-  let stopped = false;
-  for (const [ready] of parts) ready.catch(() => {});
-  return {
-    name: "warm-up",
-    async start() {
-      for (const [ready, done] of parts) {
-        ready.then(done, (error: unknown) => {
-          if (!stopped) logger.error("not ready", { error: errorMessage(error) });
-        });
-      }
-    },
-    async stop() {
-      stopped = true;
-    },
-  };
+interface ListenerGate {
+  readonly synced: Promise<void>;
+  readonly tlsContext: () => Promise<TlsContext>;
+  readonly readiness: Readiness;
+  readonly clock: Clock;
+  readonly logger: RootLogger;
 }
 
-function closing(name: string, close: () => void): Component {
-  return { name, start: async () => {}, stop: async () => close() };
+/**
+ * Listens once the whole configuration was received and there is a certificate: a policy that is not known yet must not be
+ * missing from a decision. Starting does not wait for that, so that the process can be stopped meanwhile.
+ */
+function listenerComponent(listener: HboneListener, gate: ListenerGate): Component {
+  const { synced, readiness, clock, logger } = gate;
+  const tasks = { state: readiness.task("state manager"), certificate: readiness.task("certificate") };
+  const stopping = new AbortController();
+  // Rejects when the client is stopped before it was in sync.
+  synced.catch(() => {});
+  const fetchCertificate = async (): Promise<void> => {
+    for (;;) {
+      try {
+        await gate.tlsContext();
+        tasks.certificate.done();
+        return;
+      } catch (error) {
+        logger.warn("no certificate yet", { error: errorMessage(error) });
+        await delay(clock, certificateRetryMs, stopping.signal);
+      }
+    }
+  };
+  const listen = async (): Promise<void> => {
+    await Promise.all([synced, fetchCertificate()]);
+    if (stopping.signal.aborted) return;
+    await listener.start();
+    tasks.state.done();
+  };
+  return component("hbone listener", {
+    start: async () => {
+      listen().catch((error: unknown) => {
+        if (!stopping.signal.aborted) logger.error("not listening", { error: errorMessage(error) });
+      });
+    },
+    stop: async () => {
+      stopping.abort();
+      await listener.stop();
+    },
+  });
+}
+
+function component(name: string, life: Partial<Pick<Component, "start" | "stop">>): Component {
+  return { name, start: life.start ?? (async () => {}), stop: life.stop ?? (async () => {}) };
+}
+
+function registerBuild(registry: MetricRegistry): void {
+  registry
+    .gauge({ name: "istio_build", help: "Istio component build info.", labels: ["component", "tag"] })
+    .handle({ component: "proxy", tag: version })
+    .set(1);
+}
+
+function adminRoutes(dump: () => unknown): AdminRoutes {
+  return new Map([
+    ["GET /config_dump", () => ({ contentType: "application/json", body: JSON.stringify(dump(), undefined, 2) })],
+  ]);
 }

@@ -9,7 +9,8 @@ export interface CanonicalTarget {
 /**
  * Brings a target into canonical form, or says undefined when it has none that every server behind us would read alike
  * (RFC 3986 §6.2.2; Istio's BASE path normalization). Refused: fragments, bytes outside printable ASCII, broken
- * percent-encodings, encoded NUL. A backslash becomes a slash, as in Envoy. `%2F` stays: it is data, not a separator.
+ * percent-encodings, encoded NUL, and dot segments in disguise (`..%2F`, `..;x/`), which some servers resolve and some do
+ * not. A backslash becomes a slash, as in Envoy. `%2F` stays: it is data, not a separator.
  */
 export function canonicalTarget(target: string): CanonicalTarget | undefined {
   if (target === "*") return { path: "*", query: "" };
@@ -24,7 +25,23 @@ export function canonicalTarget(target: string): CanonicalTarget | undefined {
       return /[A-Za-z0-9._~-]/.test(char) ? char : whole.toUpperCase();
     })
     .replaceAll("\\", "/");
-  return { path: removeDotSegments(decoded), query };
+  const path = removeDotSegments(decoded);
+  return hidesDotSegments(path) ? undefined : { path, query };
+}
+
+/** The path as a server reads it that drops parameters (`;x`), merges slashes and decodes `%2F`; undefined: no different. */
+export function loosePath(path: string): string | undefined {
+  if (!/;|\/\/|%2F|%5C/.test(path)) return undefined;
+  return path
+    .replaceAll(/%2F|%5C/g, "/")
+    .replaceAll(/;[^/]*/g, "")
+    .replaceAll(/\/{2,}/g, "/");
+}
+
+/** Whether a segment is a dot segment once parameters are dropped or `%2F` and `%5C` are taken for slashes. */
+function hidesDotSegments(path: string): boolean {
+  if (!/;|%2F|%5C/.test(path)) return false;
+  return path.split(/\/|%2F|%5C/).some((segment) => /^\.\.?(;|$)/.test(segment));
 }
 
 /** RFC 3986 §5.2.4; a path that climbs above the root stays at the root. Empty segments are kept. */

@@ -26,11 +26,11 @@ export function configDump(input: DumpInput): unknown {
     version: { version: input.version, tlsEngine: input.tlsEngine },
     waypoint: {
       gateway: config.gateway?.name ?? null,
-      policies: config.gatewayPolicies.map(({ key, action, dryRun }) => ({ key, action, dryRun })),
+      policies: (config.gateway?.policies ?? []).map(({ key, action, dryRun }) => ({ key, action, dryRun })),
       services: [...config.services()].map(({ namespace, hostname, ports, policies, onlyWorkloads }) => ({
         namespace,
         hostname,
-        ports: [...ports.values()].map(({ port, protocol }) => ({ port, protocol })),
+        ports: [...ports.values()].map(({ port, protocol, routeNames }) => ({ port, protocol, routes: routeNames })),
         policies: policies.map(({ key, action }) => ({ key, action })),
         onlyWorkloads: onlyWorkloads ? [...onlyWorkloads] : null,
       })),

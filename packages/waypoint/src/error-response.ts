@@ -10,8 +10,12 @@ export const responseFlag = {
   upstreamTimeout: "UT",
   downstreamClosed: "DC",
   downstreamProtocolError: "DPE",
+  upstreamProtocolError: "UPE",
+  /** Beside another one: tried as often as is allowed. */
+  retryLimit: "URX",
 } as const;
-export type ResponseFlag = (typeof responseFlag)[keyof typeof responseFlag];
+type SingleFlag = (typeof responseFlag)[keyof typeof responseFlag];
+export type ResponseFlag = SingleFlag | `${SingleFlag},${typeof responseFlag.retryLimit}`;
 
 /** An answer that the waypoint itself gives. */
 export interface LocalResponse {
@@ -27,6 +31,12 @@ function local(status: number, body: string, reason: string, flag: ResponseFlag)
   return { status, headers: [], body, flag, reason };
 }
 
+/** Envoy's words for a request that got no answer from its endpoint. */
+function noAnswer(retried: boolean, resetReason: string): string {
+  const latest = retried ? "retried and the latest reset reason" : "reset reason";
+  return `upstream connect error or disconnect/reset before headers. ${latest}: ${resetReason}`;
+}
+
 /** The one mapping from what can go wrong to what a client sees. */
 export const localResponse = {
   badRequest: (reason: string): LocalResponse =>
@@ -34,27 +44,39 @@ export const localResponse = {
   denied: (reason: string): LocalResponse => local(403, "RBAC: access denied", reason, responseFlag.none),
   noRoute: (): LocalResponse => local(404, "", "no route matches", responseFlag.noRoute),
   badBackend: (reason: string): LocalResponse => local(500, "", reason, responseFlag.none),
+  /** The waypoint itself failed: never the client's nor the application's fault. */
+  internal: (reason: string): LocalResponse => local(500, "internal error", reason, responseFlag.none),
+  /** The client's connection is older than the waypoint's present configuration. */
+  notManaged: (reason: string): LocalResponse => local(503, "", reason, responseFlag.noRoute),
   noHealthyUpstream: (reason: string): LocalResponse =>
     local(503, "no healthy upstream", reason, responseFlag.noHealthyUpstream),
-  connectFailure: (reason: string): LocalResponse =>
+  connectFailure: (reason: string, retried = false): LocalResponse =>
     local(
       503,
-      `upstream connect error or disconnect/reset before headers: ${reason}`,
+      noAnswer(retried, `remote connection failure, transport failure reason: ${reason}`),
       reason,
-      responseFlag.upstreamConnectFailure,
+      retried
+        ? `${responseFlag.upstreamConnectFailure},${responseFlag.retryLimit}`
+        : responseFlag.upstreamConnectFailure,
     ),
-  upstreamClosed: (reason: string): LocalResponse =>
+  upstreamClosed: (reason: string, retried = false): LocalResponse =>
     local(
       503,
-      `upstream connect error or disconnect/reset before headers: ${reason}`,
+      noAnswer(retried, "connection termination"),
       reason,
-      responseFlag.upstreamClosed,
+      retried ? `${responseFlag.upstreamClosed},${responseFlag.retryLimit}` : responseFlag.upstreamClosed,
     ),
+  /** The application's answer cannot be read, or ours cannot be said to it. */
+  badUpstream: (reason: string): LocalResponse =>
+    local(502, noAnswer(false, "protocol error"), reason, responseFlag.upstreamProtocolError),
   timeout: (): LocalResponse =>
     local(504, "upstream request timeout", "upstream request timeout", responseFlag.upstreamTimeout),
 } as const;
 
-/** gRPC status of an HTTP status (grpc/doc/http-grpc-status-mapping.md; 404 of a route is UNIMPLEMENTED there too). */
+/**
+ * gRPC status of an HTTP status: grpc/doc/http-grpc-status-mapping.md, but 500 is UNAVAILABLE, as the Gateway API wants an
+ * invalid backend answered, and 504 is DEADLINE_EXCEEDED.
+ */
 const grpcStatusOf: Readonly<Record<number, number>> = {
   400: 13,
   401: 16,

@@ -1,6 +1,7 @@
 import { errorMessage, type Clock, type Timer } from "@hairpin/shared/process";
-import type { Workload } from "@hairpin/shared/model";
-import { ErrorCode, Http2Error, type HeaderList, type Http2StreamHandler } from "@hairpin/wire";
+import type { Service, Workload } from "@hairpin/shared/model";
+import type { Logger } from "@hairpin/shared/telemetry";
+import { ErrorCode, findHeader, Http2Error, type HeaderList, type Http2StreamHandler } from "@hairpin/wire";
 import {
   localResponse,
   renderLocalResponse,
@@ -10,12 +11,16 @@ import {
 } from "./error-response.ts";
 import { runResponseFilters } from "./filter/order.ts";
 import type { HttpUpstreams } from "./forward/http-upstreams.ts";
+import { GrpcMessageCounter } from "./grpc-messages.ts";
 import { HttpStreamError, upgradeField, type HttpStream } from "./http/http-stream.ts";
 import { headBytes, writeRequest } from "./read-request.ts";
-import type { EndpointDraw, RequestPlan } from "./request-context.ts";
+import type { RequestPlan } from "./request-context.ts";
 
-/** Endpoints tried after the first one, when a request certainly reached nobody (Istio's default retries: 2). */
+/** Endpoints tried after the first one (Istio's default retries: 2). */
 const maxRetries = 2;
+
+/** Methods that may be carried out twice (RFC 9110 §9.2.2). */
+const idempotentMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
 
 /** What an exchange came to, for metrics and the access log. */
 export interface ExchangeResult {
@@ -25,7 +30,12 @@ export interface ExchangeResult {
   readonly grpcStatus: string;
   readonly requestBytes: number;
   readonly responseBytes: number;
+  /** gRPC messages; 0 for other protocols. */
+  readonly requestMessages: number;
+  readonly responseMessages: number;
   readonly destination: Workload | undefined;
+  /** The service whose endpoint was chosen. */
+  readonly service: Service | undefined;
   /** Why the waypoint itself answered, or what broke. */
   readonly reason: string | undefined;
   readonly policy: string | undefined;
@@ -41,19 +51,30 @@ export interface ExchangeRequest {
   readonly plan: RequestPlan;
 }
 
+export interface ExchangeComponents {
+  readonly upstreams: HttpUpstreams;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+type ForwardPlan = Extract<RequestPlan, { readonly kind: "forward" }>;
+
 /**
  * Carries out the plan of one request: answers it, or sends it to an endpoint and copies both bodies with back-pressure.
  *
- * States: connecting (request body not read yet) → sent (head is upstream; body flows) → answered (response head went to the
- * client) → done. A failure before `answered` becomes a local answer or, while nothing of the request can have been seen, a
- * retry; after it the exchange is reset.
+ * States: connecting (the request's body is not read yet) → sent (head is upstream; body flows) → answered (the response's head
+ * went to the client) → finished (reported). A failure before `answered` becomes a local answer or, while the endpoint can
+ * have acted on nothing, another attempt; after it the exchange is reset. `switched` (101): bytes both ways until both ended.
+ *
+ * Nothing that is thrown in here leaves it: the exchange ends, its siblings and the connection go on.
  */
 export class Exchange implements Http2StreamHandler {
   readonly #request: ExchangeRequest;
-  readonly #upstreams: HttpUpstreams;
-  readonly #clock: Clock;
+  readonly #components: ExchangeComponents;
   readonly #onFinished: (result: ExchangeResult) => void;
   readonly #tried = new Set<string>();
+  readonly #requestMessages: GrpcMessageCounter | undefined;
+  readonly #responseMessages: GrpcMessageCounter | undefined;
   #upstream: HttpStream | undefined;
   #attempts = 0;
   #requestTimer: Timer | undefined;
@@ -62,6 +83,7 @@ export class Exchange implements Http2StreamHandler {
   #flag: ResponseFlag = responseFlag.none;
   #grpcStatus = "";
   #destination: Workload | undefined;
+  #service: Service | undefined;
   #reason: string | undefined;
   #policy: string | undefined;
   #rule: number | undefined;
@@ -71,20 +93,20 @@ export class Exchange implements Http2StreamHandler {
   #requestEnded: boolean;
   #requestTrailers: HeaderList | undefined;
   #answered = false;
+  #responseEnded = false;
   #switched = false;
   #finished = false;
 
-  constructor(
-    request: ExchangeRequest,
-    components: { readonly upstreams: HttpUpstreams; readonly clock: Clock },
-    onFinished: (result: ExchangeResult) => void,
-  ) {
+  constructor(request: ExchangeRequest, components: ExchangeComponents, onFinished: (result: ExchangeResult) => void) {
     this.#request = request;
-    this.#upstreams = components.upstreams;
-    this.#clock = components.clock;
+    this.#components = components;
     this.#onFinished = onFinished;
     this.#requestBytes = headBytes(request.headers);
     this.#requestEnded = request.endStream;
+    if (request.isGrpc) {
+      this.#requestMessages = new GrpcMessageCounter();
+      this.#responseMessages = new GrpcMessageCounter();
+    }
     request.stream.setHandler(this);
   }
 
@@ -96,8 +118,8 @@ export class Exchange implements Http2StreamHandler {
       return;
     }
     if (plan.requestTimeoutMs > 0)
-      this.#requestTimer = this.#clock.setTimer(plan.requestTimeoutMs, () => this.#timedOut());
-    void this.#attempt(plan);
+      this.#requestTimer = this.#components.clock.setTimer(plan.requestTimeoutMs, () => this.#timedOut());
+    this.#attempt(plan).catch((error: unknown) => this.#abort(error));
   }
 
   // The client's side.
@@ -105,22 +127,19 @@ export class Exchange implements Http2StreamHandler {
   onData(chunk: Uint8Array): void {
     this.#requestBytes += chunk.length;
     this.#requestBodySent = true;
+    this.#requestMessages?.push(chunk);
     if (this.#upstream?.write(chunk) === false) this.#request.stream.pause();
   }
 
   onTrailers(headers: HeaderList): void {
     this.#requestTrailers = headers;
+    this.#requestBytes += headBytes(headers);
   }
 
   onEnd(): void {
-    if (this.#switched) {
-      this.#upstream?.end();
-      return;
-    }
     if (this.#requestEnded) return;
     this.#requestEnded = true;
-    if (this.#requestTrailers) this.#upstream?.sendTrailers(this.#requestTrailers);
-    else this.#upstream?.end();
+    this.#endRequest();
   }
 
   onDrain(): void {
@@ -128,17 +147,25 @@ export class Exchange implements Http2StreamHandler {
   }
 
   onClose(error: Error | undefined): void {
-    if (error && !this.#finished) {
-      if (this.#flag === responseFlag.none) this.#flag = responseFlag.downstreamClosed;
-      this.#reason ??= `the client closed the exchange: ${errorMessage(error)}`;
-    }
-    this.#upstream?.reset(ErrorCode.CANCEL);
+    if (error && !this.#finished) this.#clientFailed(error);
+    // A response that ended has let go of its endpoint already.
+    if (!this.#responseEnded || !this.#requestEnded) this.#letGo(ErrorCode.CANCEL);
     this.#finish();
+  }
+
+  #clientFailed(error: Error): void {
+    this.#reason ??= `the client closed the exchange: ${errorMessage(error)}`;
+    if (error instanceof HttpStreamError && error.status !== undefined) {
+      this.#flag = responseFlag.downstreamProtocolError;
+      this.#status = error.status;
+    } else if (this.#flag === responseFlag.none) {
+      this.#flag = responseFlag.downstreamClosed;
+    }
   }
 
   // The endpoint's side.
 
-  async #attempt(plan: Extract<RequestPlan, { kind: "forward" }>): Promise<void> {
+  async #attempt(plan: ForwardPlan): Promise<void> {
     const draw = plan.chooseEndpoint(this.#tried);
     if (draw.kind === "respond") {
       this.#refuse(draw.response, draw.policy, draw.rule);
@@ -148,133 +175,207 @@ export class Exchange implements Http2StreamHandler {
     this.#attempts++;
     this.#tried.add(endpoint.workload.uid);
     this.#destination = endpoint.workload;
+    this.#service = endpoint.service;
     if (plan.attemptTimeoutMs > 0)
-      this.#attemptTimer = this.#clock.setTimer(plan.attemptTimeoutMs, () => this.#timedOut());
+      this.#attemptTimer = this.#components.clock.setTimer(plan.attemptTimeoutMs, () => this.#timedOut());
+    const head = writeRequest(plan.head, this.#request.upgrade);
+    const endStream = this.#requestEnded && this.#requestTrailers === undefined;
+    let upstream: HttpStream;
     try {
-      const head = writeRequest(plan.head, this.#request.upgrade);
-      const upstream = await this.#upstreams.request(endpoint, plan.version, head, this.#request.endStream);
-      if (this.#finished) {
-        upstream.setHandler(ignoreAll);
-        upstream.reset(ErrorCode.CANCEL);
-        return;
-      }
-      this.#connected(upstream, draw, plan);
+      upstream = await this.#components.upstreams.request(endpoint, plan.version, head, endStream);
     } catch (error) {
-      this.#attemptTimer?.cancel();
-      this.#failed(plan, error, true);
+      this.#attemptFailed(plan, error, true);
+      return;
     }
+    if (this.#finished) {
+      upstream.setHandler(ignoreAll);
+      upstream.reset(ErrorCode.CANCEL);
+      return;
+    }
+    this.#connected(upstream, plan);
+    if (this.#requestEnded && !endStream) this.#endRequest();
   }
 
-  #connected(
-    upstream: HttpStream,
-    draw: Extract<EndpointDraw, { kind: "endpoint" }>,
-    plan: Extract<RequestPlan, { kind: "forward" }>,
-  ): void {
+  #connected(upstream: HttpStream, plan: ForwardPlan): void {
     this.#upstream = upstream;
     const { stream } = this.#request;
     upstream.setHandler({
-      onInformational: (headers) => stream.sendInformational(headers),
+      onInformational: (headers) => this.#inform(headers),
       onHeaders: (headers, endStream) => this.#respond(headers, endStream, plan),
       onData: (chunk) => {
         this.#responseBytes += chunk.length;
+        this.#responseMessages?.push(chunk);
         if (!stream.write(chunk)) upstream.pause();
       },
       onTrailers: (headers) => this.#respondTrailers(headers),
-      onEnd: () => stream.end(),
+      onEnd: () => this.#respondEnd(),
       onDrain: () => stream.resume(),
       onClose: (error) => {
         if (this.#upstream === upstream) this.#upstreamClosed(plan, error);
       },
     });
-    this.#destination = draw.endpoint.workload;
     upstream.resume();
     stream.resume();
   }
 
-  #respond(headers: HeaderList, endStream: boolean, plan: Extract<RequestPlan, { kind: "forward" }>): void {
-    this.#answered = true;
-    this.#attemptTimer?.cancel();
-    this.#status = Number(headers.find(({ name }) => name === ":status")?.value ?? 0);
-    this.#grpcStatus = headers.find(({ name }) => name === "grpc-status")?.value ?? "";
-    this.#responseBytes += headBytes(headers);
-    const pseudo = headers.filter(({ name }) => name === ":status" || name === upgradeField);
-    const fields = runResponseFilters(
-      plan.responseFilters,
-      headers.filter(({ name }) => !name.startsWith(":")),
-    );
-    if (this.#status === 101) {
-      this.#switched = true;
-      this.#requestTimer?.cancel();
+  /** The client ended its direction. */
+  #endRequest(): void {
+    if (this.#requestTrailers) this.#upstream?.sendTrailers(this.#requestTrailers);
+    else this.#upstream?.end();
+  }
+
+  /** Interim answers are a courtesy: one that cannot be passed on is left out. */
+  #inform(headers: HeaderList): void {
+    try {
+      this.#request.stream.sendInformational(headers);
+    } catch (error) {
+      this.#components.logger.debug("interim response dropped", { reason: errorMessage(error) });
     }
-    this.#request.stream.respond([...pseudo, ...fields], { endStream });
+  }
+
+  #respond(headers: HeaderList, endStream: boolean, plan: ForwardPlan): void {
+    if (this.#finished) return;
+    const status = findHeader(headers, ":status") ?? "";
+    const pseudo = headers.filter(({ name }) => name === ":status" || name === upgradeField);
+    const fields = headers.filter(({ name }) => !name.startsWith(":"));
+    if (status === "101") this.#switch();
+    try {
+      this.#request.stream.respond([...pseudo, ...runResponseFilters(plan.responseFilters, fields)], { endStream });
+    } catch (error) {
+      // Nothing was sent: the client still gets an answer.
+      this.#letGo(ErrorCode.CANCEL);
+      this.#refuse(localResponse.badUpstream(`the response cannot be passed on: ${errorMessage(error)}`));
+      return;
+    }
+    this.#answered = true;
+    this.#status = Number(status);
+    this.#grpcStatus = findHeader(headers, "grpc-status") ?? "";
+    this.#responseBytes += headBytes(headers);
+  }
+
+  /** From here on both directions are another protocol's, which has its own idea of time. */
+  #switch(): void {
+    this.#switched = true;
+    this.#requestEnded = false;
+    this.#requestTimer?.cancel();
+    this.#attemptTimer?.cancel();
   }
 
   #respondTrailers(headers: HeaderList): void {
-    this.#grpcStatus = headers.find(({ name }) => name === "grpc-status")?.value ?? this.#grpcStatus;
+    this.#grpcStatus = findHeader(headers, "grpc-status") ?? this.#grpcStatus;
     this.#responseBytes += headBytes(headers);
     this.#request.stream.sendTrailers(headers);
   }
 
-  #upstreamClosed(plan: Extract<RequestPlan, { kind: "forward" }>, error: Error | undefined): void {
+  #respondEnd(): void {
+    this.#responseEnded = true;
+    this.#requestTimer?.cancel();
     this.#attemptTimer?.cancel();
+    const { stream } = this.#request;
+    stream.end();
+    if (this.#requestEnded || this.#switched) return;
+    // Answered before the request was through: the rest is wanted by nobody (RFC 9113 §8.1).
+    this.#letGo(ErrorCode.NO_ERROR);
+    stream.reset(ErrorCode.NO_ERROR);
+  }
+
+  #upstreamClosed(plan: ForwardPlan, error: Error | undefined): void {
     this.#upstream = undefined;
-    if (!error) return;
+    if (this.#finished) return;
     if (!this.#answered) {
-      this.#failed(plan, error, false);
+      this.#attemptFailed(plan, error ?? new Error("The application closed the exchange without an answer"), false);
       return;
     }
+    if (!error && this.#responseEnded) return;
     this.#flag = responseFlag.upstreamClosed;
-    this.#reason = errorMessage(error);
+    this.#reason = errorMessage(error ?? "the application closed the exchange inside its answer");
     this.#request.stream.reset(ErrorCode.INTERNAL_ERROR);
   }
 
-  /** Before an answer: another endpoint if the request can have been seen by nobody, else 503. */
-  #failed(plan: Extract<RequestPlan, { kind: "forward" }>, error: unknown, beforeSending: boolean): void {
+  /** Before an answer: another endpoint if this one can have acted on nothing, else a local answer. */
+  #attemptFailed(plan: ForwardPlan, error: unknown, connecting: boolean): void {
+    this.#attemptTimer?.cancel();
     if (this.#finished) return;
-    const unseen = beforeSending || (isRetryable(error) && !this.#requestBodySent);
-    if (unseen && this.#attempts <= maxRetries) {
-      this.#request.stream.pause();
-      void this.#attempt(plan);
-      return;
+    try {
+      const reason = errorMessage(error);
+      if (isBadMessage(error)) {
+        this.#refuse(localResponse.badUpstream(reason));
+        return;
+      }
+      const retryable = connecting || (!this.#requestBodySent && this.#mayRetry(plan, error));
+      if (retryable && this.#attempts <= maxRetries) {
+        this.#request.stream.pause();
+        this.#attempt(plan).catch((failure: unknown) => this.#abort(failure));
+        return;
+      }
+      const retried = retryable && this.#attempts > 1;
+      this.#refuse(
+        connecting ? localResponse.connectFailure(reason, retried) : localResponse.upstreamClosed(reason, retried),
+      );
+    } catch (failure) {
+      this.#abort(failure);
     }
-    const reason = errorMessage(error);
-    this.#refuse(beforeSending ? localResponse.connectFailure(reason) : localResponse.upstreamClosed(reason));
+  }
+
+  #mayRetry(plan: ForwardPlan, error: unknown): boolean {
+    if (!(error instanceof HttpStreamError || error instanceof Http2Error)) return false;
+    return error.retryable === true || (error.retryable === "idempotent" && idempotentMethods.has(plan.head.method));
   }
 
   #timedOut(): void {
     if (this.#finished) return;
-    const upstream = this.#upstream;
-    this.#upstream = undefined;
-    upstream?.reset(ErrorCode.CANCEL);
-    if (this.#answered) {
+    try {
+      this.#letGo(ErrorCode.CANCEL);
+      if (!this.#answered) {
+        this.#refuse(localResponse.timeout());
+        return;
+      }
       this.#flag = responseFlag.upstreamTimeout;
       this.#reason = "upstream request timeout";
       this.#request.stream.reset(ErrorCode.CANCEL);
-    } else {
-      this.#refuse(localResponse.timeout());
+    } catch (error) {
+      this.#abort(error);
     }
   }
 
+  /** Answers the request here. Throws what `respond` throws. */
   #refuse(response: LocalResponse, policy?: string, rule?: number): void {
+    const { stream, isGrpc } = this.#request;
     this.#answered = true;
     this.#flag = response.flag;
     this.#reason = response.reason;
     this.#policy = policy;
     this.#rule = rule;
-    const { stream, isGrpc } = this.#request;
     if (stream.closed) return;
     const { head, body, grpcStatus } = renderLocalResponse(response, isGrpc);
     this.#status = isGrpc ? 200 : response.status;
     this.#grpcStatus = grpcStatus;
     this.#responseBytes += headBytes(head) + body.length;
-    stream.respond(head, { endStream: body.length === 0 });
+    this.#responseEnded = true;
+    const close = !this.#requestEnded;
+    stream.respond(head, { endStream: body.length === 0, close });
     if (body.length > 0) {
       stream.write(body);
       stream.end();
     }
-    // The rest of the request is not wanted: an HTTP/2 client is told so, an HTTP/1.1 connection closes after the answer.
-    if (!this.#requestEnded && "session" in stream) stream.reset(ErrorCode.NO_ERROR);
+    if (close) stream.reset(ErrorCode.NO_ERROR);
     this.#finish();
+  }
+
+  /** A mistake of ours: this exchange ends, whatever state it is in. */
+  #abort(error: unknown): void {
+    this.#components.logger.error("exchange failed", { error: errorMessage(error) });
+    this.#reason ??= errorMessage(error);
+    this.#letGo(ErrorCode.CANCEL);
+    this.#request.stream.reset(ErrorCode.INTERNAL_ERROR);
+    this.#finish();
+  }
+
+  /** Ends what the endpoint still does for this exchange; nothing of it is heard any more. */
+  #letGo(errorCode: number): void {
+    const upstream = this.#upstream;
+    this.#upstream = undefined;
+    upstream?.reset(errorCode);
   }
 
   #finish(): void {
@@ -282,22 +383,30 @@ export class Exchange implements Http2StreamHandler {
     this.#finished = true;
     this.#requestTimer?.cancel();
     this.#attemptTimer?.cancel();
-    this.#onFinished({
+    const result: ExchangeResult = {
       status: this.#status,
       flag: this.#flag,
       grpcStatus: this.#grpcStatus,
       requestBytes: this.#requestBytes,
       responseBytes: this.#responseBytes,
+      requestMessages: this.#requestMessages?.count ?? 0,
+      responseMessages: this.#responseMessages?.count ?? 0,
       destination: this.#destination,
+      service: this.#service,
       reason: this.#reason,
       policy: this.#policy,
       rule: this.#rule,
-    });
+    };
+    try {
+      this.#onFinished(result);
+    } catch (error) {
+      this.#components.logger.error("exchange not reported", { error: errorMessage(error) });
+    }
   }
 }
 
 const ignoreAll: Http2StreamHandler = { onData: () => {}, onEnd: () => {}, onDrain: () => {}, onClose: () => {} };
 
-function isRetryable(error: unknown): boolean {
-  return (error instanceof HttpStreamError || error instanceof Http2Error) && error.retryable;
+function isBadMessage(error: unknown): boolean {
+  return error instanceof HttpStreamError && error.code === "HTTP_BAD_MESSAGE";
 }

@@ -1,4 +1,3 @@
-import { evaluate } from "@hairpin/shared/authz";
 import { chooseEndpoint, endpointIdentities, type MeshLookup } from "@hairpin/shared/discovery";
 import { hairpinWaypoint } from "@hairpin/shared/api";
 import { formatNamespacedHostname, type Service, type Workload } from "@hairpin/shared/model";
@@ -6,8 +5,8 @@ import { localResponse, responseFlag, type LocalResponse } from "./error-respons
 import { compileFilters, runRequestFilters } from "./filter/order.ts";
 import type { Filter } from "./filter/filter.ts";
 import type { UpstreamVersion } from "./forward/http-upstreams.ts";
-import { authorizeAll, type L7Decision } from "./policy/authorize.ts";
-import type { CompiledPolicy } from "./policy/compile-policy.ts";
+import { authorizeAll, type L7Decision, type PolicySet } from "./policy/authorize.ts";
+import type { EndpointDenies } from "./policy/endpoint-denies.ts";
 import type { RequestFacts } from "./policy/request-facts.ts";
 import { headerValues, type RequestHead } from "./request-head.ts";
 import type { EndpointDraw, ManagedTarget, RequestPlan, TunnelContext } from "./request-context.ts";
@@ -18,6 +17,7 @@ import type { PortProtocol, WaypointConfig } from "./waypoint-config.ts";
 export interface PlanInput {
   readonly mesh: MeshLookup;
   readonly config: WaypointConfig;
+  readonly denies: EndpointDenies;
   /** This waypoint as a workload: its locality ranks endpoints. */
   readonly self: Workload;
   /** In [0, 1). */
@@ -61,13 +61,19 @@ export function planRequest(
   return planRoute(head, choice, { tunnel, target: tunnel.target, downstream, input });
 }
 
-/** The sets of policies of which each must allow. */
-export function policySets(target: ManagedTarget, config: WaypointConfig): (readonly CompiledPolicy[])[] {
-  if (target.kind === "service") return [[...config.gatewayPolicies, ...target.managed.policies]];
-  const sets = target.managed
-    .policiesOf(target.address.port)
-    .map((policies) => [...config.gatewayPolicies, ...policies]);
-  return sets.length > 0 ? sets : [[...config.gatewayPolicies]];
+/**
+ * The sets of policies of which each must allow: the addressed Service's, or those of every Service that the pod backs on the
+ * port. A Service without policies of its own counts too: the Gateway's alone decide for it.
+ */
+export function policySets(target: ManagedTarget, config: WaypointConfig): readonly PolicySet[] {
+  if (target.kind === "service") return [config.policySet(target.managed.policies)];
+  const { port } = target.address;
+  const byService = target.managed.policiesOf(port);
+  const sets = Array.from(byService.values(), (policies) => config.policySet(policies));
+  const others = [...target.workload.services].some(
+    ([service, mappings]) => !byService.has(service) && mappings.some(({ targetPort }) => targetPort === port),
+  );
+  return sets.length === 0 || others ? [...sets, config.policySet()] : sets;
 }
 
 function requestFacts(head: RequestHead, tunnel: TunnelContext): RequestFacts {
@@ -204,10 +210,17 @@ export function drawEndpoint(
   backend: ForwardDetails["backend"],
   except: ReadonlySet<string>,
   tunnel: TunnelContext,
-  { mesh, self, random }: PlanInput,
+  { mesh, denies, self, random }: PlanInput,
 ): EndpointDraw {
   const mayUse = (workload: Workload): boolean => backend.only?.has(workload.uid) ?? true;
-  const request = { service: backend.service, servicePort: backend.port, source: self, random };
+  const request = {
+    service: backend.service,
+    servicePort: backend.port,
+    source: self,
+    random,
+    // Of a pod's addresses the one of the family that the client speaks.
+    originalIp: tunnel.target.address.ip,
+  };
   const fresh = chooseEndpoint(mesh, {
     ...request,
     accept: (workload) => mayUse(workload) && !except.has(workload.uid),
@@ -222,14 +235,14 @@ export function drawEndpoint(
     return { kind: "respond", response: localResponse.noHealthyUpstream(reason), policy: undefined, rule: undefined };
   }
   return (
-    denyAtEndpoint(chosen.workload, chosen.ip, chosen.port, tunnel, mesh) ?? {
+    denyAtEndpoint(chosen.workload, chosen.ip, chosen.port, tunnel, denies) ?? {
       kind: "endpoint",
       endpoint: {
         workload: chosen.workload,
         ip: chosen.ip,
         port: chosen.port,
         identities: chosen.identities,
-        serviceHostname: backend.service.hostname,
+        service: backend.service,
         hairpinned: false,
       },
     }
@@ -240,54 +253,41 @@ export function drawEndpoint(
 export function podEndpoint(
   tunnel: TunnelContext,
   target: Extract<ManagedTarget, { kind: "workload" }>,
-  { mesh }: PlanInput,
+  { denies }: PlanInput,
 ): EndpointDraw {
   const { workload, address } = target;
   const { ip, port } = address;
   return (
-    denyAtEndpoint(workload, ip, port, tunnel, mesh) ?? {
+    denyAtEndpoint(workload, ip, port, tunnel, denies) ?? {
       kind: "endpoint",
       endpoint: {
         workload,
         ip,
         port,
         identities: endpointIdentities(workload, undefined),
-        serviceHostname: undefined,
+        service: undefined,
         hairpinned: tunnel.source.hairpinned,
       },
     }
   );
 }
 
-/**
- * Behind a waypoint the destination's ztunnel sees the waypoint as the caller, so that its DENY policies would never match
- * the real one: they are asked here.
- */
-function denyAtEndpoint(
+export function denyAtEndpoint(
   workload: Workload,
   ip: string,
   port: number,
   { source }: TunnelContext,
-  mesh: MeshLookup,
-): EndpointDraw | undefined {
-  const { policies, missing } = mesh.policiesFor(workload);
-  const denies = policies.filter(({ action }) => action === "DENY");
-  const facts = {
+  denies: EndpointDenies,
+): Extract<EndpointDraw, { readonly kind: "respond" }> | undefined {
+  const refusal = denies.refusalOf(workload, {
     sourceIp: source.ip,
     destinationIp: ip,
     destinationPort: port,
     ...(source.identity ? { sourceIdentity: source.identity } : {}),
-  };
-  const decision = evaluate(denies, facts);
-  const [missed] = missing;
-  const reason = missed === undefined ? decision.reason : `policy ${missed} not received`;
-  if (decision.allowed && missed === undefined) return undefined;
-  return {
-    kind: "respond",
-    response: localResponse.denied(reason),
-    policy: missed ?? decision.policy,
-    rule: decision.rule,
-  };
+  });
+  if (!refusal) return undefined;
+  const { reason, policy, rule } = refusal;
+  return { kind: "respond", response: localResponse.denied(reason), policy, rule };
 }
 
 /**

@@ -10,7 +10,7 @@ import type { Target } from "./terminate/resolve-target.ts";
 /** A target that this waypoint manages. */
 export type ManagedTarget = Exclude<Target, { readonly kind: "refused" }>;
 
-/** One tunnel: where it leads and on whose behalf it came. */
+/** One request or byte connection: where it leads, by the configuration of its beginning, and on whose behalf it came. */
 export interface TunnelContext {
   readonly target: ManagedTarget;
   readonly source: Source;

@@ -14,10 +14,12 @@ export interface RequestHead {
   readonly headers: HeaderList;
 }
 
-/** The values of a field, one per line; `host` is the authority. */
+/** The values of a field, one per line; `host` is the authority. Pseudo-header fields are fields here, as in Envoy. */
 export function headerValues(head: RequestHead, name: string): string[] {
   const lowerName = name.toLowerCase();
   if (lowerName === "host" || lowerName === ":authority") return [head.authority];
+  if (lowerName === ":method") return [head.method];
+  if (lowerName === ":path") return [head.path + head.query];
   return head.headers.filter((field) => field.name === lowerName).map(({ value }) => value);
 }
 

@@ -1,27 +1,32 @@
-import type { Clock } from "@hairpin/shared/process";
+import { formatSocketAddress, type SocketAddress } from "@hairpin/shared/model";
+import { errorMessage, type Clock } from "@hairpin/shared/process";
 import type { Logger } from "@hairpin/shared/telemetry";
 import { createHttp2Session, type ByteChannel, type HeaderList } from "@hairpin/wire";
-import { localResponse, renderLocalResponse } from "./error-response.ts";
+import { localResponse, responseFlag, type LocalResponse } from "./error-response.ts";
 import { Exchange } from "./exchange.ts";
 import type { HttpUpstreams } from "./forward/http-upstreams.ts";
 import { Http1Server } from "./http/http1-server.ts";
 import type { HttpStream } from "./http/http-stream.ts";
 import { planRequest, type PlanInput } from "./phases.ts";
-import { readRequest } from "./read-request.ts";
-import type { TunnelContext } from "./request-context.ts";
-import { describeTraffic, type DescribeOptions } from "./telemetry/describe-traffic.ts";
-import { logRequest } from "./telemetry/request-log.ts";
-import type { RequestMetrics } from "./telemetry/request-metrics.ts";
+import { readRequest, type ReadRequest } from "./read-request.ts";
+import type { ManagedTarget, RequestPlan } from "./request-context.ts";
+import type { RequestReporter } from "./telemetry/request-reporter.ts";
+import type { Source } from "./terminate/read-source.ts";
+import { resolveTarget, type Target, type TargetResolver } from "./terminate/resolve-target.ts";
 
 export interface HttpServerComponents {
   readonly input: PlanInput;
+  readonly resolver: TargetResolver;
   readonly upstreams: HttpUpstreams;
   readonly clock: Clock;
-  readonly metrics: RequestMetrics;
-  readonly describe: DescribeOptions;
-  /** Scope `access`. */
-  readonly accessLog: Logger;
+  readonly reporter: RequestReporter;
   readonly logger: Logger;
+}
+
+/** A client's connection: where it leads and on whose behalf it came. What that means is asked anew for every request. */
+export interface ClientConnection {
+  readonly address: SocketAddress;
+  readonly source: Source;
 }
 
 /** An HTTP connection of a client, whichever version. */
@@ -37,18 +42,19 @@ const http2Options = {
   connectionWindowSize: 4 * 1024 * 1024,
   maxHeaderListBytes: 64 * 1024,
   maxHeaderCount: 256,
+  maxSendBufferBytes: 256 * 1024,
 };
 
 /** Serves the HTTP of one tunnel; takes the channel over. `onClosed` is called once, when it is gone. */
 export function serveHttp(
   channel: ByteChannel,
   version: "http1" | "http2",
-  tunnel: TunnelContext,
+  connection: ClientConnection,
   components: HttpServerComponents,
   onClosed: () => void,
 ): HttpConnection {
   const onStream = (stream: HttpStream, headers: HeaderList, endStream: boolean): void =>
-    serveRequest({ stream, headers, endStream, version }, tunnel, components);
+    serveRequest({ stream, headers, endStream, version }, connection, components);
   if (version === "http2") {
     const session = createHttp2Session({
       role: "server",
@@ -58,11 +64,12 @@ export function serveHttp(
     });
     return { drain: () => session.shutdown() };
   }
-  const server = new Http1Server(channel, {
+  const handler = {
     onStream,
-    onBadRequest: (error) => components.logger.debug("request refused", { reason: error.message }),
+    onBadRequest: (error: Error, status: number) => reportUnreadable(error, status, connection, components),
     onClose: onClosed,
-  });
+  };
+  const server = new Http1Server(channel, { handler, clock: components.clock });
   return { drain: () => server.shutdown() };
 }
 
@@ -73,44 +80,99 @@ interface IncomingRequest {
   readonly version: "http1" | "http2";
 }
 
-function serveRequest(
-  { stream, headers, endStream, version }: IncomingRequest,
-  tunnel: TunnelContext,
-  components: HttpServerComponents,
-): void {
-  const startedAt = components.clock.now();
-  const read = readRequest(headers);
-  if (read.kind === "bad-request") {
-    const { head, body } = renderLocalResponse(localResponse.badRequest(read.reason), false);
-    stream.setHandler({ onData: () => {}, onEnd: () => {}, onDrain: () => {}, onClose: () => {} });
-    stream.respond(head);
-    stream.write(body);
-    stream.end();
-    return;
-  }
-  const { head, isGrpc, upgrade } = read;
-  const plan = planRequest(head, tunnel, { version, isGrpc, isUpgrade: upgrade !== undefined }, components.input);
-  const exchange = new Exchange({ stream, headers, endStream, isGrpc, upgrade, plan }, components, (result) => {
-    const durationMs = components.clock.now() - startedAt;
-    const service = tunnel.target.kind === "service" ? tunnel.target.service : undefined;
-    const traffic = {
-      source: tunnel.source,
-      destination: result.destination,
-      service,
-      protocol: isGrpc ? "grpc" : "http",
-      flag: result.flag,
-    } as const;
-    const labels = {
-      ...describeTraffic(traffic, components.describe),
-      response_code: String(result.status),
-      grpc_response_status: result.grpcStatus,
-    };
-    components.metrics.requestFinished(labels, {
-      durationMs,
-      requestBytes: result.requestBytes,
-      responseBytes: result.responseBytes,
-    });
-    logRequest(components.accessLog, { head, tunnel, plan, result, durationMs });
-  });
+function serveRequest(incoming: IncomingRequest, connection: ClientConnection, components: HttpServerComponents): void {
+  const { stream, headers, endStream, version } = incoming;
+  const { clock, reporter } = components;
+  const startedAt = clock.now();
+  const { read, target, plan } = decide(headers, version, connection, components);
+  const head = read?.kind === "request" ? read.head : undefined;
+  const isGrpc = read?.kind === "request" && read.isGrpc;
+  const upgrade = read?.kind === "request" ? read.upgrade : undefined;
+  const exchange = new Exchange({ stream, headers, endStream, isGrpc, upgrade, plan }, components, (result) =>
+    reporter.finished({
+      ...connection,
+      target,
+      head,
+      isGrpc,
+      route: plan.route,
+      result,
+      durationMs: clock.now() - startedAt,
+    }),
+  );
   exchange.start();
+}
+
+interface RequestDecision {
+  readonly read: ReadRequest | undefined;
+  readonly target: ManagedTarget | undefined;
+  readonly plan: RequestPlan;
+}
+
+/** Reads a request and plans it. Never throws: what goes wrong in here is a 500 of this request. */
+function decide(
+  headers: HeaderList,
+  version: "http1" | "http2",
+  connection: ClientConnection,
+  { input, resolver, logger }: HttpServerComponents,
+): RequestDecision {
+  let read: ReadRequest | undefined;
+  try {
+    const target = resolveTarget(connection.address, resolver);
+    read = readRequest(headers, defaultAuthority(target, connection));
+    if (target.kind === "refused") return answer(read, undefined, localResponse.notManaged(target.reason));
+    if (read.kind === "bad-request") return answer(read, target, localResponse.badRequest(read.reason));
+    const { head, isGrpc, upgrade } = read;
+    const downstream = { version, isGrpc, isUpgrade: upgrade !== undefined };
+    const plan = planRequest(head, { target, source: connection.source }, downstream, input);
+    return { read, target, plan };
+  } catch (error) {
+    logger.error("request not planned", { error: errorMessage(error) });
+    return answer(read, undefined, localResponse.internal(errorMessage(error)));
+  }
+}
+
+function answer(
+  read: ReadRequest | undefined,
+  target: ManagedTarget | undefined,
+  response: LocalResponse,
+): RequestDecision {
+  const details = { route: undefined, policy: undefined, rule: undefined, destination: undefined };
+  return { read, target, plan: { kind: "respond", response, ...details } };
+}
+
+/** For requests of HTTP/1.0 without Host. */
+function defaultAuthority(target: Target, { address }: ClientConnection): string {
+  return target.kind === "service" ? target.service.hostname : formatSocketAddress(address);
+}
+
+/** Bytes that were no request are counted and logged like one. */
+function reportUnreadable(
+  error: Error,
+  status: number,
+  connection: ClientConnection,
+  { resolver, reporter }: HttpServerComponents,
+): void {
+  const target = resolveTarget(connection.address, resolver);
+  reporter.finished({
+    ...connection,
+    target: target.kind === "refused" ? undefined : target,
+    head: undefined,
+    isGrpc: false,
+    route: undefined,
+    durationMs: 0,
+    result: {
+      status,
+      flag: responseFlag.downstreamProtocolError,
+      grpcStatus: "",
+      requestBytes: 0,
+      responseBytes: 0,
+      requestMessages: 0,
+      responseMessages: 0,
+      destination: undefined,
+      service: undefined,
+      reason: error.message,
+      policy: undefined,
+      rule: undefined,
+    },
+  });
 }

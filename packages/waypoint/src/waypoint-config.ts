@@ -2,6 +2,7 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { hairpinWaypoint } from "@hairpin/shared/api";
 import { formatNamespacedHostname } from "@hairpin/shared/model";
 import { createSubscription, type ResourceHandler, type ResourceUpdate, type Subscription } from "@hairpin/shared/xds";
+import { PolicySet } from "./policy/authorize.ts";
 import { compilePolicy, type CompiledPolicy } from "./policy/compile-policy.ts";
 import { compileRouteTable, type RouteTable } from "./route/route-table.ts";
 
@@ -14,6 +15,8 @@ export interface ManagedPort {
   readonly routes: RouteTable;
   /** TCP routes, in the order of precedence. */
   readonly tcpRoutes: readonly hairpinWaypoint.Route[];
+  /** Names of all routes, for the admin page. */
+  readonly routeNames: readonly string[];
 }
 
 /** A service that this waypoint manages. */
@@ -30,8 +33,8 @@ export interface ManagedService {
 export interface ManagedWorkload {
   readonly uid: string;
   protocolOf(port: number): PortProtocol;
-  /** Policies of each Service that the pod backs on the port: every set must allow. */
-  policiesOf(port: number): readonly (readonly CompiledPolicy[])[];
+  /** Policies by Service that the pod backs on the target port; Services without policies are not there. */
+  policiesOf(port: number): ReadonlyMap<string, readonly CompiledPolicy[]>;
 }
 
 interface Gateway {
@@ -54,6 +57,9 @@ export class WaypointConfig {
   /** Resource name → key in the map above, for removals. */
   readonly #serviceKeys = new Map<string, string>();
   readonly #workloadKeys = new Map<string, string>();
+  readonly #listeners = new Set<() => void>();
+  /** The gateway's policies joined with others, until the gateway changes. */
+  #joined = new WeakMap<readonly CompiledPolicy[], PolicySet>();
 
   /** By `namespace/hostname`. */
   findService(key: string): ManagedService | undefined {
@@ -72,14 +78,19 @@ export class WaypointConfig {
     return this.#workloads.values();
   }
 
-  /** Undefined until control told us who we are. */
+  /** Undefined until control told us who we are: nothing may be served then, since the policies of all traffic are not known. */
   get gateway(): Gateway | undefined {
     return this.#gateways.values().next().value;
   }
 
-  /** Policies that target the Gateway or its class: for all traffic. */
-  get gatewayPolicies(): readonly CompiledPolicy[] {
-    return this.gateway?.policies ?? [];
+  /** Policies that target the Gateway or its class, for all traffic, and those given, as one set. */
+  policySet(policies: readonly CompiledPolicy[] = none): PolicySet {
+    let set = this.#joined.get(policies);
+    if (!set) {
+      set = new PolicySet([...(this.gateway?.policies ?? []), ...policies]);
+      this.#joined.set(policies, set);
+    }
+    return set;
   }
 
   /** Is this SPIFFE ID a ztunnel whose word about the caller is taken? */
@@ -87,14 +98,24 @@ export class WaypointConfig {
     return this.gateway?.hairpinSources.has(spiffeId) === true;
   }
 
+  /** Calls back, synchronously, after an update. Returns what takes the listener off. */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
   subscriptions(): readonly Subscription[] {
     const { WaypointSchema, ServiceSchema, WorkloadSchema } = hairpinWaypoint;
+    const changed = (): void => {
+      for (const listener of this.#listeners) listener();
+    };
     return [
       createSubscription(
         { typeUrl: typeUrl("Waypoint"), decode: (bytes) => fromBinary(WaypointSchema, bytes) },
         handler<hairpinWaypoint.Waypoint>(
-          (name, waypoint) => void this.#gateways.set(name, compileGateway(waypoint)),
-          (name) => void this.#gateways.delete(name),
+          (name, waypoint) => this.#putGateway(name, waypoint),
+          (name) => this.#removeGateway(name),
+          changed,
         ),
       ),
       createSubscription(
@@ -102,6 +123,7 @@ export class WaypointConfig {
         handler<hairpinWaypoint.Service>(
           (name, service) => this.#putService(name, service),
           (name) => this.#removeService(name),
+          changed,
         ),
       ),
       createSubscription(
@@ -109,9 +131,20 @@ export class WaypointConfig {
         handler<hairpinWaypoint.Workload>(
           (name, workload) => this.#putWorkload(name, workload),
           (name) => this.#removeWorkload(name),
+          changed,
         ),
       ),
     ];
+  }
+
+  #putGateway(name: string, waypoint: hairpinWaypoint.Waypoint): void {
+    this.#gateways.set(name, compileGateway(waypoint));
+    this.#joined = new WeakMap();
+  }
+
+  #removeGateway(name: string): void {
+    this.#gateways.delete(name);
+    this.#joined = new WeakMap();
   }
 
   #putService(name: string, service: hairpinWaypoint.Service): void {
@@ -138,12 +171,18 @@ export class WaypointConfig {
   }
 }
 
+const none: readonly CompiledPolicy[] = [];
+
 function typeUrl(message: string): string {
   return `type.googleapis.com/hairpin.waypoint.v1.${message}`;
 }
 
 /** Applies resources one by one; one that cannot be compiled is refused with the reason and its last good version stays. */
-function handler<T>(put: (name: string, resource: T) => void, remove: (name: string) => void): ResourceHandler<T> {
+function handler<T>(
+  put: (name: string, resource: T) => void,
+  remove: (name: string) => void,
+  changed: () => void,
+): ResourceHandler<T> {
   return {
     apply: (update: ResourceUpdate<T>) => {
       const rejected = new Map<string, string>();
@@ -155,6 +194,7 @@ function handler<T>(put: (name: string, resource: T) => void, remove: (name: str
           rejected.set(name, error instanceof Error ? error.message : String(error));
         }
       }
+      changed();
       return rejected;
     },
   };
@@ -173,7 +213,17 @@ function compileService(service: hairpinWaypoint.Service): ManagedService {
   if (service.hostname === "") throw new Error("a managed service has no hostname");
   const ports = service.ports.map(({ port, protocol, routes }): [number, ManagedPort] => {
     const tcpRoutes = routes.filter(({ kind }) => kind === hairpinWaypoint.RouteKind.TCP_ROUTE);
-    return [port, { port, protocol: protocols[protocol] ?? "unknown", routes: compileRouteTable(routes), tcpRoutes }];
+    const routeNames = routes.map(({ namespace, name }) => `${namespace}/${name}`);
+    return [
+      port,
+      {
+        port,
+        protocol: protocols[protocol] ?? "unknown",
+        routes: compileRouteTable(routes),
+        tcpRoutes,
+        routeNames,
+      },
+    ];
   });
   return {
     namespace: service.namespace,
@@ -189,14 +239,23 @@ function compileWorkload(workload: hairpinWaypoint.Workload): ManagedWorkload {
   const policies = workload.servicePolicies.flatMap(({ policy, targetPorts, service }) =>
     policy ? [{ policy: compilePolicy(policy), ports: new Set(targetPorts), service }] : [],
   );
+  const applying = (port: number | undefined): ReadonlyMap<string, readonly CompiledPolicy[]> =>
+    groupByService(policies.filter(({ ports }) => ports.size === 0 || (port !== undefined && ports.has(port))));
+  const everyPort = applying(undefined);
+  const byPort = new Map(
+    [...new Set(policies.flatMap(({ ports }) => [...ports]))].map((port) => [port, applying(port)]),
+  );
   return {
     uid: workload.uid,
     protocolOf: (port) => portProtocols.get(port) ?? "unknown",
-    policiesOf: (port) => {
-      const applying = policies.filter(({ ports }) => ports.size === 0 || ports.has(port));
-      return Object.values(Object.groupBy(applying, ({ service }) => service)).map((set = []) =>
-        set.map(({ policy }) => policy),
-      );
-    },
+    policiesOf: (port) => byPort.get(port) ?? everyPort,
   };
+}
+
+function groupByService(
+  policies: readonly { readonly policy: CompiledPolicy; readonly service: string }[],
+): ReadonlyMap<string, readonly CompiledPolicy[]> {
+  const groups = new Map<string, CompiledPolicy[]>();
+  for (const { policy, service } of policies) groups.set(service, [...(groups.get(service) ?? []), policy]);
+  return groups;
 }

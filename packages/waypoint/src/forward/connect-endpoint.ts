@@ -1,5 +1,5 @@
 import { connectHeader, formatForwarded, type TunnelDialer } from "@hairpin/hbone";
-import { formatSocketAddress, type Identity, type IpAddress, type Workload } from "@hairpin/shared/model";
+import { formatSocketAddress, type Identity, type IpAddress, type Service, type Workload } from "@hairpin/shared/model";
 import { connectTcp, createSocketChannel, type ByteChannel, type HeaderField } from "@hairpin/wire";
 
 /** Where one connection to an application goes. */
@@ -10,16 +10,16 @@ export interface Endpoint {
   readonly port: number;
   /** Whom the endpoint's ztunnel may prove to act for. */
   readonly identities: readonly Identity[];
-  /** The service that was addressed; undefined for pod-addressed calls. */
-  readonly serviceHostname: string | undefined;
+  /** The service that it was chosen for; undefined for pod-addressed calls. */
+  readonly service: Service | undefined;
   /** The call was hairpinned for this very pod and port: the return leg says so, so that a loop is found. */
   readonly hairpinned: boolean;
 }
 
 /** Endpoints that are the same for the pooling of connections. */
 export function endpointKey(endpoint: Endpoint): string {
-  const { workload, ip, port, serviceHostname, hairpinned } = endpoint;
-  return `${workload.uid}|${formatSocketAddress({ ip, port })}|${serviceHostname ?? ""}|${hairpinned ? "hairpinned" : ""}`;
+  const { workload, ip, port, service, hairpinned } = endpoint;
+  return `${workload.uid}|${formatSocketAddress({ ip, port })}|${service?.hostname ?? ""}|${hairpinned ? "hairpinned" : ""}`;
 }
 
 export interface ConnectEndpointComponents {
@@ -59,8 +59,8 @@ export async function connectEndpoint(components: ConnectEndpointComponents, end
 
 function connectHeaders(components: ConnectEndpointComponents, endpoint: Endpoint): HeaderField[] {
   const headers: HeaderField[] = [{ name: connectHeader.baggage, value: components.baggage }];
-  if (endpoint.serviceHostname !== undefined)
-    headers.push({ name: connectHeader.forwarded, value: formatForwarded({ host: endpoint.serviceHostname }) });
+  if (endpoint.service)
+    headers.push({ name: connectHeader.forwarded, value: formatForwarded({ host: endpoint.service.hostname }) });
   if (endpoint.hairpinned) headers.push({ name: connectHeader.hairpinFor, value: formatSocketAddress(endpoint) });
   return headers;
 }

@@ -1,8 +1,9 @@
-import type { Clock, Timer } from "@hairpin/shared/process";
-import { createHttp2Session, type ByteChannel, type HeaderList, type Http2Session } from "@hairpin/wire";
+import { errorMessage, type Clock, type Timer } from "@hairpin/shared/process";
+import { Http1Error, Http2Error, type ByteChannel, type HeaderList } from "@hairpin/wire";
 import { Http1Client } from "../http/http1-client.ts";
 import { HttpStreamError, type HttpStream } from "../http/http-stream.ts";
 import { endpointKey, type Endpoint } from "./connect-endpoint.ts";
+import { SharedSession } from "./shared-session.ts";
 
 /** The HTTP version spoken to an application. */
 export type UpstreamVersion = "http1" | "http2";
@@ -19,8 +20,8 @@ export interface HttpUpstreamsComponents {
 const http1IdleMs = 4000;
 /** Idle HTTP/1.1 connections kept per endpoint. */
 const maxIdlePerEndpoint = 64;
-/** How long an HTTP/2 connection without requests is kept. */
-const http2IdleMs = 60_000;
+/** Sessions tried for one request: each may fill up or close between its choice and the request's turn. */
+const maxSessionAttempts = 10;
 
 interface IdleConnection {
   readonly client: Http1Client;
@@ -31,8 +32,8 @@ interface IdleConnection {
 export class HttpUpstreams {
   readonly #components: HttpUpstreamsComponents;
   readonly #idle = new Map<string, IdleConnection[]>();
-  readonly #sessions = new Map<string, SharedSession>();
   readonly #open = new Set<Http1Client>();
+  readonly #sessions = new Map<string, Set<SharedSession>>();
   #closed = false;
 
   constructor(components: HttpUpstreamsComponents) {
@@ -41,12 +42,15 @@ export class HttpUpstreams {
 
   /** Connections open now, for the admin page and tests. */
   get size(): number {
-    return this.#open.size + this.#sessions.size;
+    let sessions = 0;
+    for (const ofEndpoint of this.#sessions.values()) sessions += ofEndpoint.size;
+    return this.#open.size + sessions;
   }
 
   /**
    * Sends a request's head to an application and resolves with the stream, whose handler must be set in the same turn.
-   * Rejects when no connection could be made; nothing was sent then.
+   * Rejects when no connection could be made, and with HttpStreamError `HTTP_BAD_MESSAGE` when the head cannot be expressed
+   * in that version; nothing was sent then.
    */
   async request(
     endpoint: Endpoint,
@@ -58,7 +62,12 @@ export class HttpUpstreams {
     const key = endpointKey(endpoint);
     if (version === "http2") return await this.#http2Request(key, endpoint, headers, endStream);
     const client = this.#takeIdle(key) ?? (await this.#connectHttp1(key, endpoint));
-    return client.request(headers, { endStream });
+    try {
+      return client.request(headers, { endStream });
+    } catch (error) {
+      if (client.idle) this.#putIdle(key, client);
+      throw badHead(error);
+    }
   }
 
   /** Closes all connections; requests under way are cut. */
@@ -66,24 +75,36 @@ export class HttpUpstreams {
     this.#closed = true;
     for (const { timer } of [...this.#idle.values()].flat()) timer.cancel();
     for (const client of this.#open) client.destroy();
-    for (const session of this.#sessions.values()) session.destroy();
+    for (const session of [...this.#sessions.values()].flatMap((sessions) => [...sessions])) session.destroy();
   }
 
   #takeIdle(key: string): Http1Client | undefined {
     const idle = this.#idle.get(key);
-    for (let next = idle?.pop(); next; next = idle?.pop()) {
-      next.timer.cancel();
-      if (idle?.length === 0) this.#idle.delete(key);
-      if (next.client.idle) return next.client;
+    if (!idle) return undefined;
+    // The one used last is the one least likely to be closed by the application.
+    let found: Http1Client | undefined;
+    while (!found && idle.length > 0) {
+      const last = idle.pop();
+      last?.timer.cancel();
+      if (last?.client.idle === true) found = last.client;
     }
-    return undefined;
+    if (idle.length === 0) this.#idle.delete(key);
+    return found;
   }
 
   async #connectHttp1(key: string, endpoint: Endpoint): Promise<Http1Client> {
     const channel = await this.#components.connect(endpoint);
+    if (this.#closed) {
+      channel.setHandler(ignoreAll);
+      channel.destroy();
+      throw new HttpStreamError("The waypoint is shutting down", { code: "HTTP_CONNECTION_CLOSED" });
+    }
     const client: Http1Client = new Http1Client(channel, {
       onIdle: () => this.#putIdle(key, client),
-      onClose: () => void this.#open.delete(client),
+      onClose: () => {
+        this.#open.delete(client);
+        this.#dropIdle(key, client);
+      },
     });
     this.#open.add(client);
     return client;
@@ -95,106 +116,66 @@ export class HttpUpstreams {
       client.destroy();
       return;
     }
-    const timer = this.#components.clock.setTimer(http1IdleMs, () => this.#dropIdle(key, client), { background: true });
-    idle.push({ client, timer });
+    const release = (): void => {
+      this.#dropIdle(key, client);
+      client.destroy();
+    };
+    idle.push({ client, timer: this.#components.clock.setTimer(http1IdleMs, release, { background: true }) });
     this.#idle.set(key, idle);
   }
 
   #dropIdle(key: string, client: Http1Client): void {
-    const left = (this.#idle.get(key) ?? []).filter((connection) => connection.client !== client);
-    if (left.length > 0) this.#idle.set(key, left);
-    else this.#idle.delete(key);
-    client.destroy();
+    const idle = this.#idle.get(key);
+    const at = idle?.findIndex((connection) => connection.client === client) ?? -1;
+    if (!idle || at < 0) return;
+    for (const { timer } of idle.splice(at, 1)) timer.cancel();
+    if (idle.length === 0) this.#idle.delete(key);
   }
 
   async #http2Request(key: string, endpoint: Endpoint, headers: HeaderList, endStream: boolean): Promise<HttpStream> {
-    for (let attempt = 0; ; attempt++) {
-      let shared = this.#sessions.get(key);
-      if (!shared?.usable) {
-        shared = new SharedSession(this.#components.connect(endpoint), this.#components.clock, () => {
-          if (this.#sessions.get(key) === shared) this.#sessions.delete(key);
-        });
-        this.#sessions.set(key, shared);
+    for (let attempt = 0; attempt < maxSessionAttempts; attempt++) {
+      const shared = this.#sessionWithRoom(key) ?? this.#startSession(key, endpoint);
+      const session = await shared.whenConnected();
+      if (!session.canOpenStream) continue;
+      try {
+        return shared.request(session, headers, endStream);
+      } catch (error) {
+        throw badHead(error);
       }
-      const session = await shared.ready;
-      // The session may have closed, or filled up, between its handshake and our turn.
-      if (session.canOpenStream) return shared.request(session, headers, endStream);
-      shared.retire();
-      if (attempt === 2)
-        throw new HttpStreamError("The application's HTTP/2 connection takes no request", {
-          code: "HTTP_CONNECTION_CLOSED",
-          retryable: true,
-        });
     }
+    throw new HttpStreamError("The application's HTTP/2 connections take no request", {
+      code: "HTTP_CONNECTION_CLOSED",
+      retryable: true,
+    });
+  }
+
+  #sessionWithRoom(key: string): SharedSession | undefined {
+    for (const session of this.#sessions.get(key) ?? []) if (session.hasRoom) return session;
+    return undefined;
+  }
+
+  #startSession(key: string, endpoint: Endpoint): SharedSession {
+    const sessions = this.#sessions.get(key) ?? new Set();
+    const session: SharedSession = new SharedSession(
+      { channel: this.#components.connect(endpoint), clock: this.#components.clock },
+      () => {
+        sessions.delete(session);
+        if (sessions.size === 0 && this.#sessions.get(key) === sessions) this.#sessions.delete(key);
+      },
+    );
+    sessions.add(session);
+    this.#sessions.set(key, sessions);
+    return session;
   }
 }
 
-/** One HTTP/2 connection to an application, shared by its requests; closed after a while without any. */
-class SharedSession {
-  readonly ready: Promise<Http2Session>;
-  readonly #clock: Clock;
-  readonly #onGone: () => void;
-  #session: Http2Session | undefined;
-  #idleTimer: Timer | undefined;
-  #retired = false;
+const ignoreAll = { onData: () => {}, onEnd: () => {}, onDrain: () => {}, onClose: () => {} };
 
-  constructor(channel: Promise<ByteChannel>, clock: Clock, onGone: () => void) {
-    this.#clock = clock;
-    this.#onGone = onGone;
-    this.ready = channel.then(
-      (connected) => this.#start(connected),
-      (error: unknown) => {
-        this.retire();
-        throw error;
-      },
-    );
-  }
-
-  get usable(): boolean {
-    return !this.#retired && (this.#session === undefined || this.#session.canOpenStream);
-  }
-
-  request(session: Http2Session, headers: HeaderList, endStream: boolean): HttpStream {
-    this.#idleTimer?.cancel();
-    return session.request(headers, { endStream });
-  }
-
-  /** Takes no further requests; those under way go on. */
-  retire(): void {
-    if (this.#retired) return;
-    this.#retired = true;
-    this.#idleTimer?.cancel();
-    this.#onGone();
-    this.#session?.shutdown();
-  }
-
-  destroy(): void {
-    this.#session?.destroy();
-  }
-
-  #start(channel: ByteChannel): Http2Session {
-    const session = createHttp2Session({
-      role: "client",
-      channel,
-      options: {
-        initialWindowSize: 1024 * 1024,
-        connectionWindowSize: 4 * 1024 * 1024,
-        maxHeaderListBytes: 64 * 1024,
-        maxHeaderCount: 256,
-      },
-      handler: {
-        onGoaway: () => this.retire(),
-        onStreamClosed: () => this.#watchIdle(session),
-        onClose: () => this.retire(),
-      },
-    });
-    this.#session = session;
-    return session;
-  }
-
-  #watchIdle(session: Http2Session): void {
-    this.#idleTimer?.cancel();
-    if (session.stats.openStreams === 0)
-      this.#idleTimer = this.#clock.setTimer(http2IdleMs, () => this.retire(), { background: true });
-  }
+/** A head that no application of this version can be sent: the same for every endpoint, so it is not tried again. */
+function badHead(error: unknown): unknown {
+  const cannotBeSaid =
+    error instanceof Http1Error || (error instanceof Http2Error && error.code === "HTTP2_INVALID_HEADERS");
+  if (!cannotBeSaid) return error;
+  const message = `The request cannot be sent to the application: ${errorMessage(error)}`;
+  return new HttpStreamError(message, { code: "HTTP_BAD_MESSAGE", cause: error });
 }

@@ -6,10 +6,9 @@ import {
   type HeaderList,
   type Http1Headers,
   type Http1ResponseHead,
-  type Http2StreamHandler,
 } from "@hairpin/wire";
-import { BodyQueue } from "./body-queue.ts";
-import { framingOf, listToHeaders, responseToList, trailersToList } from "./http1-heads.ts";
+import { Http1ClientStream } from "./http1-client-stream.ts";
+import { framingOf, listToHeaders, pseudoField, responseToList, trailersToList } from "./http1-heads.ts";
 import { HttpStreamError, upgradeField, type HttpStream } from "./http-stream.ts";
 
 export interface Http1ClientHandler {
@@ -19,16 +18,18 @@ export interface Http1ClientHandler {
   onClose(): void;
 }
 
-/** Methods whose requests without a body say so (RFC 9110 §8.6). */
-const bodyMethods = new Set(["POST", "PUT", "PATCH"]);
-
-/** Speaks HTTP/1.1 to an application over a connected channel, which it owns: one request at a time, kept alive between. */
+/**
+ * Speaks HTTP/1.1 to an application over a connected channel, which it owns: one request at a time, kept alive between.
+ *
+ * States: idle → busy (`request`) → idle when both directions ended and the connection may be kept, or → switched (a 101 came:
+ * the bytes of both directions are that exchange's) → closed. A response that ends before its request leads to closed.
+ */
 export class Http1Client implements ByteChannelHandler {
   readonly #channel: ByteChannel;
   readonly #handler: Http1ClientHandler;
   readonly #writer: Http1Writer;
   readonly #parser: Http1ResponseParser;
-  #stream: ClientStream | undefined;
+  #stream: Http1ClientStream | undefined;
   #requests = 0;
   #keepAlive = true;
   #closed = false;
@@ -49,47 +50,47 @@ export class Http1Client implements ByteChannelHandler {
 
   /** True when `request` may be called. */
   get idle(): boolean {
-    return !this.#closed && this.#keepAlive && this.#stream === undefined;
+    return !this.#closed && !this.#channel.closed && this.#keepAlive && this.#stream === undefined;
   }
 
-  get closed(): boolean {
-    return this.#closed;
-  }
-
-  /** Sends a request; set the stream's handler in the same turn. Throws when not idle. */
+  /**
+   * Sends a request; set the stream's handler in the same turn. Throws, with nothing sent and the connection still idle, when
+   * the head cannot be expressed in HTTP/1.1 (Http1Error) or the connection is not idle.
+   */
   request(headers: HeaderList, options: { readonly endStream?: boolean } = {}): HttpStream {
     if (!this.idle)
       throw new HttpStreamError("The connection is busy or closed", {
         code: "HTTP_CONNECTION_CLOSED",
         retryable: true,
       });
-    const method = valueOf(headers, ":method");
+    const method = pseudoField(headers, ":method");
     const endStream = options.endStream ?? false;
-    const upgrade = headers.find(({ name }) => name === upgradeField)?.value;
-    const framing = framingOf(headers, endStream, { kind: "chunked" });
-    const body =
-      framing.kind === "none" && bodyMethods.has(method) ? ({ kind: "length", length: 0 } as const) : framing;
-    const fields = listToHeaders([{ name: "host", value: valueOf(headers, ":authority") }, ...headers]);
-    if (upgrade !== undefined) {
+    const upgrade = pseudoField(headers, upgradeField);
+    const fields = listToHeaders([{ name: "host", value: pseudoField(headers, ":authority") }, ...headers]);
+    if (upgrade !== "") {
       fields.append("connection", "upgrade");
       fields.append("upgrade", upgrade);
     }
-    const stream = new ClientStream(this.#channel, this.#writer, this.#requests > 0, {
+    this.#writer.requestHead({
+      method,
+      target: pseudoField(headers, ":path"),
+      headers: fields,
+      body: upgrade === "" ? framingOf(headers, endStream, { kind: "chunked" }) : { kind: "none" },
+      hold: !endStream,
+    });
+    this.#parser.next({ method, upgradeRequested: upgrade !== "" });
+    const stream = new Http1ClientStream(this.#channel, this.#writer, {
+      reused: this.#requests > 0,
       readOn: () => this.#channel.resume(),
-      finished: () => this.#exchangeFinished(),
+      requestEnded: () => this.#exchangeFinished(),
+      delivered: () => this.#exchangeFinished(),
     });
     this.#stream = stream;
     this.#requests++;
-    this.#parser.next({ method, upgradeRequested: upgrade !== undefined });
-    this.#writer.requestHead({
-      method,
-      target: valueOf(headers, ":path"),
-      headers: fields,
-      body: upgrade === undefined ? body : { kind: "none" },
-      hold: !endStream && upgrade === undefined,
-    });
-    if (upgrade !== undefined) stream.upgradeSent();
-    else if (endStream) stream.end();
+    if (endStream) stream.end();
+    // A head goes out with the first bytes of its body if they come in this turn. It must not wait for them longer: a client
+    // with `Expect: 100-continue` sends none before the application answered.
+    else queueMicrotask(() => this.#writer.flush());
     return stream;
   }
 
@@ -100,11 +101,8 @@ export class Http1Client implements ByteChannelHandler {
   onData(chunk: Uint8Array): void {
     const stream = this.#stream;
     if (stream) stream.answered = true;
-    if (stream?.switched === true) {
-      stream.body.data(chunk);
-    } else {
-      this.#feed(chunk);
-    }
+    if (stream?.switched === true) stream.body.data(chunk);
+    else this.#feed(chunk);
     if (this.#stream && !this.#stream.body.empty) this.#channel.pause();
   }
 
@@ -112,6 +110,7 @@ export class Http1Client implements ByteChannelHandler {
     const stream = this.#stream;
     this.#keepAlive = false;
     if (stream?.switched === true) {
+      stream.responseEnded = true;
       stream.body.end(undefined);
       return;
     }
@@ -121,13 +120,7 @@ export class Http1Client implements ByteChannelHandler {
       this.#channel.destroy(error instanceof Error ? error : undefined);
       return;
     }
-    if (this.#stream?.responseEnded === false)
-      this.#channel.destroy(
-        new HttpStreamError("The application closed the connection without an answer", {
-          code: "HTTP_CONNECTION_CLOSED",
-        }),
-      );
-    else this.#channel.end();
+    this.#channel.end();
   }
 
   onDrain(): void {
@@ -145,15 +138,9 @@ export class Http1Client implements ByteChannelHandler {
   #feed(chunk: Uint8Array): void {
     try {
       const consumed = this.#parser.push(chunk);
-      if (consumed === chunk.length) return;
-      const rest = chunk.subarray(consumed);
-      if (this.#stream?.switched === true) this.#stream.body.data(rest);
-      // Bytes after a complete response belong to no request: the connection cannot be trusted any more.
-      else
-        this.#channel.destroy(
-          new HttpStreamError("The application sent bytes after its response", { code: "HTTP_BAD_MESSAGE" }),
-        );
+      if (consumed < chunk.length) this.#stream?.body.data(chunk.subarray(consumed));
     } catch (error) {
+      // Also bytes that answer no request: such a connection cannot be trusted any more.
       this.#channel.destroy(
         new HttpStreamError("The application's response cannot be read", { code: "HTTP_BAD_MESSAGE", cause: error }),
       );
@@ -181,21 +168,18 @@ export class Http1Client implements ByteChannelHandler {
     this.#exchangeFinished();
   }
 
+  /** After each of: request ended, response received, response delivered. Ends the exchange when all three are so. */
   #exchangeFinished(): void {
     const stream = this.#stream;
-    if (!stream?.responseEnded || stream.switched) return;
+    if (!stream?.responseEnded || stream.switched || !stream.body.empty) return;
     if (!stream.requestEnded) {
-      // Answered before the request was through: the rest of the body has nowhere to go.
+      // Answered before the request was through: what the application made of the rest is unknown.
       this.#keepAlive = false;
-      if (stream.body.empty) this.#channel.end();
-      return;
-    }
-    if (!stream.body.empty) {
-      stream.onDelivered = () => this.#exchangeFinished();
       return;
     }
     this.#stream = undefined;
-    stream.closeWith(undefined);
+    stream.body.finish(undefined);
+    if (this.#closed) return;
     if (this.#keepAlive) {
       this.#channel.resume();
       this.#handler.onIdle();
@@ -203,162 +187,4 @@ export class Http1Client implements ByteChannelHandler {
       this.#channel.end();
     }
   }
-}
-
-interface ClientStreamOwner {
-  readOn(): void;
-  finished(): void;
-}
-
-/** One request on a connection to an application. */
-class ClientStream implements HttpStream {
-  readonly body: BodyQueue = new BodyQueue();
-  requestEnded = false;
-  responseEnded = false;
-  switched = false;
-  /** The application sent something in answer. */
-  answered = false;
-  /** Called once when a paused body was delivered to its end. */
-  onDelivered: (() => void) | undefined;
-  readonly #channel: ByteChannel;
-  readonly #writer: Http1Writer;
-  readonly #reused: boolean;
-  readonly #owner: ClientStreamOwner;
-  #closed = false;
-  #bytesWritten = 0;
-
-  constructor(channel: ByteChannel, writer: Http1Writer, reused: boolean, owner: ClientStreamOwner) {
-    this.#channel = channel;
-    this.#writer = writer;
-    this.#reused = reused;
-    this.#owner = owner;
-  }
-
-  get bytesRead(): number {
-    return this.body.bytesRead;
-  }
-
-  get bytesWritten(): number {
-    return this.#bytesWritten;
-  }
-
-  get bufferedBytes(): number {
-    return this.#channel.bufferedBytes;
-  }
-
-  get closed(): boolean {
-    return this.#closed;
-  }
-
-  setHandler(handler: Http2StreamHandler): void {
-    this.body.setHandler(handler);
-  }
-
-  pause(): void {
-    this.body.pause();
-    if (!this.#closed) this.#channel.pause();
-  }
-
-  resume(): void {
-    if (!this.body.resume()) return;
-    const delivered = this.onDelivered;
-    this.onDelivered = undefined;
-    delivered?.();
-    if (!this.#closed && !this.responseEnded) this.#owner.readOn();
-  }
-
-  sendInformational(_headers: HeaderList): void {
-    throw new Error("A client sends no responses");
-  }
-
-  respond(_headers: HeaderList): void {
-    throw new Error("A client sends no responses");
-  }
-
-  /** The head asked for an upgrade: what is written before the answer would be lost, so the caller waits for the 101. */
-  upgradeSent(): void {
-    this.#writer.end();
-    this.requestEnded = true;
-  }
-
-  write(chunk: Uint8Array): boolean {
-    if (this.#closed) return true;
-    this.#bytesWritten += chunk.length;
-    if (this.switched) return this.#channel.write(chunk);
-    return this.#guard(() => this.#writer.body(chunk)) ?? true;
-  }
-
-  end(): void {
-    this.#finish(undefined);
-  }
-
-  sendTrailers(headers: HeaderList): void {
-    this.#finish(listToHeaders(headers));
-  }
-
-  reset(_errorCode: number): void {
-    if (!this.#closed)
-      this.#channel.destroy(new HttpStreamError("The exchange was reset", { code: "HTTP_STREAM_RESET" }));
-  }
-
-  destroy(error?: Error): void {
-    if (!this.#closed)
-      this.#channel.destroy(
-        error ?? new HttpStreamError("The exchange was destroyed", { code: "HTTP_STREAM_DESTROYED" }),
-      );
-  }
-
-  closeWith(error: Error | undefined): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.body.handler?.onClose(error);
-  }
-
-  connectionClosed(cause: Error | undefined): void {
-    if (this.responseEnded && this.requestEnded && this.body.empty) {
-      this.closeWith(undefined);
-      return;
-    }
-    // A kept-alive connection that dies without a byte of answer was closed by the application before it saw the request.
-    const retryable = this.#reused && !this.answered;
-    this.closeWith(
-      cause instanceof HttpStreamError && !retryable
-        ? cause
-        : new HttpStreamError("The application closed the connection", {
-            code: "HTTP_CONNECTION_CLOSED",
-            retryable,
-            cause,
-          }),
-    );
-  }
-
-  #finish(trailers: Http1Headers | undefined): void {
-    if (this.#closed || (this.requestEnded && !this.switched)) return;
-    if (this.switched) {
-      this.#channel.end();
-      return;
-    }
-    this.requestEnded = true;
-    this.#guard(() => this.#writer.end(trailers));
-    this.#owner.finished();
-  }
-
-  /** A body that is not as long as its head announced cannot be mended: the connection ends. */
-  #guard<T>(write: () => T): T | undefined {
-    try {
-      return write();
-    } catch (error) {
-      this.#channel.destroy(
-        new HttpStreamError("The request's body is not what its head announced", {
-          code: "HTTP_BAD_MESSAGE",
-          cause: error,
-        }),
-      );
-      return undefined;
-    }
-  }
-}
-
-function valueOf(headers: HeaderList, name: string): string {
-  return headers.find((field) => field.name === name)?.value ?? "";
 }

@@ -1,24 +1,32 @@
 import {
+  Http1Error,
   Http1RequestParser,
   Http1Writer,
   type ByteChannel,
   type ByteChannelHandler,
-  type HeaderField,
-  type HeaderList,
   type Http1Headers,
   type Http1RequestHead,
-  type Http2StreamHandler,
 } from "@hairpin/wire";
-import { BodyQueue } from "./body-queue.ts";
-import { framingOf, listToHeaders, requestToList, trailersToList } from "./http1-heads.ts";
-import { HttpStreamError, upgradeField, type HttpStream, type OnHttpStream } from "./http-stream.ts";
+import type { Clock, Timer } from "@hairpin/shared/process";
+import { asksForWebsocket, listToHeaders, requestToList, trailersToList } from "./http1-heads.ts";
+import { Http1ServerStream } from "./http1-server-stream.ts";
+import { HttpStreamError, type OnHttpStream } from "./http-stream.ts";
 
 export interface Http1ServerHandler {
   readonly onStream: OnHttpStream;
-  /** A request that cannot be read one way only; it was answered 400 and the connection closes. */
-  onBadRequest(error: Error): void;
+  /** Bytes that are no request; they were answered with `status`, and the connection closes. */
+  onBadRequest(error: Error, status: number): void;
   /** The last event, once. */
   onClose(error: Error | undefined): void;
+}
+
+export interface Http1ServerOptions {
+  /** From the first byte of a head to its last. Default 10 s. */
+  readonly headTimeoutMs?: number;
+  /** Between two requests, and before the first. Default 1 h, as Envoy. */
+  readonly idleTimeoutMs?: number;
+  /** After our last byte: how long the client may take to close, so that it can read that byte. Default 5 s. */
+  readonly lingerMs?: number;
 }
 
 /** Bytes of an unwanted request body that are read and dropped so that the client can read our answer before the reset. */
@@ -26,35 +34,59 @@ const discardLimitBytes = 256 * 1024;
 
 /**
  * Serves HTTP/1.1 on a connected channel, which it owns: one request at a time; pipelined ones wait their turn, unread.
+ *
+ * States: open (idle, or one exchange; bytes after its request are held and reading stops) → upgraded (a 101 was sent: the
+ * bytes of both directions belong to that exchange) or → lingering (our direction ended; what comes is dropped until the
+ * client ends too, or the linger is over) → closed.
  */
 export class Http1Server implements ByteChannelHandler {
   readonly #channel: ByteChannel;
   readonly #handler: Http1ServerHandler;
+  readonly #clock: Clock;
+  readonly #options: Required<Http1ServerOptions>;
   readonly #parser: Http1RequestParser;
   readonly #writer: Http1Writer;
-  #stream: ServerStream | undefined;
-  /** Bytes that came after the current request. */
-  #held: Uint8Array | undefined;
-  #closing = false;
-  #discarding = -1;
+  #state: "open" | "upgraded" | "lingering" | "closed" = "open";
+  #stream: Http1ServerStream | undefined;
+  /** Bytes that came after the current request: one read at the most. */
+  #held: Buffer | undefined;
+  /** The parser is being fed: what finishes an exchange meanwhile is looked at after it returned. */
+  #reading = false;
+  #clientEnded = false;
+  /** A request has come: before that one is on its way. */
+  #served = false;
+  #drains = false;
+  #discarded = 0;
+  #timer: Timer | undefined;
+  /** The timer watches over a head that has begun; else over the time between requests. */
+  #headTimer = false;
+  #idleSince: number;
 
-  constructor(channel: ByteChannel, handler: Http1ServerHandler) {
+  constructor(
+    channel: ByteChannel,
+    components: { readonly handler: Http1ServerHandler; readonly clock: Clock },
+    options: Http1ServerOptions = {},
+  ) {
     this.#channel = channel;
-    this.#handler = handler;
+    this.#handler = components.handler;
+    this.#clock = components.clock;
+    this.#options = { headTimeoutMs: 10_000, idleTimeoutMs: 60 * 60_000, lingerMs: 5000, ...options };
     this.#writer = new Http1Writer(channel);
     this.#parser = new Http1RequestParser({
       onHead: (head) => this.#open(head),
       onBody: (chunk) => this.#stream?.body.data(chunk),
       onEnd: (trailers) => this.#requestEnded(trailers),
     });
+    this.#idleSince = this.#clock.now();
+    this.#watchIdle();
     channel.setHandler(this);
     channel.resume();
   }
 
-  /** Closes the connection after the current exchange, at once when there is none. */
+  /** Closes the connection after the current exchange, or the first if none has begun; at once between two. */
   shutdown(): void {
-    this.#closing = true;
-    if (!this.#stream) this.#channel.end();
+    this.#drains = true;
+    if (this.#served && !this.#stream && this.#state === "open") this.#linger();
   }
 
   destroy(error?: Error): void {
@@ -62,34 +94,36 @@ export class Http1Server implements ByteChannelHandler {
   }
 
   onData(chunk: Uint8Array): void {
-    if (this.#discarding >= 0) {
-      this.#discarding += chunk.length;
-      if (this.#discarding > discardLimitBytes) this.#channel.destroy();
-    } else if (this.#stream?.switched === true) {
-      this.#stream.body.data(chunk);
-      this.#pauseIfHeld();
-    } else if (this.#parser.complete) {
-      this.#hold(chunk);
-    } else {
-      this.#feed(chunk);
+    switch (this.#state) {
+      case "open":
+        if (this.#held !== undefined || this.#parser.complete) this.#hold(chunk);
+        else this.#read(chunk);
+        break;
+      case "upgraded":
+        this.#stream?.body.data(chunk);
+        this.#pauseIfHeld();
+        break;
+      case "lingering":
+        this.#discarded += chunk.length;
+        if (this.#discarded > discardLimitBytes) this.#channel.destroy();
+        break;
+      case "closed":
+        break;
+      default:
+        this.#state satisfies never;
     }
   }
 
   onEnd(): void {
-    this.#closing = true;
+    this.#clientEnded = true;
     const stream = this.#stream;
-    if (stream?.switched === true) {
-      stream.body.end(undefined);
-      return;
-    }
-    if (!stream) {
-      this.#channel.end();
-      return;
-    }
-    if (!stream.requestEnded)
+    if (this.#state === "upgraded") stream?.body.end(undefined);
+    else if (!stream) this.#linger();
+    else if (!this.#parser.complete)
       this.#channel.destroy(
         new HttpStreamError("The client ended the connection inside a request", { code: "HTTP_CONNECTION_CLOSED" }),
       );
+    // A whole request was received: the client may still want its answer (half-close).
   }
 
   onDrain(): void {
@@ -97,35 +131,50 @@ export class Http1Server implements ByteChannelHandler {
   }
 
   onClose(error: Error | undefined): void {
+    this.#state = "closed";
+    this.#timer?.cancel();
     const stream = this.#stream;
     this.#stream = undefined;
+    this.#held = undefined;
     stream?.closeWith(
-      stream.finished
+      stream.complete && !error
         ? undefined
         : new HttpStreamError("The client closed the connection", { code: "HTTP_CONNECTION_CLOSED", cause: error }),
     );
     this.#handler.onClose(error);
   }
 
-  #feed(chunk: Uint8Array): void {
-    let consumed: number;
+  /** As `#stream`, for where a call in between may have changed it. */
+  get #current(): Http1ServerStream | undefined {
+    return this.#stream;
+  }
+
+  /** Feeds the parser request by request: a loop, since a client may pipeline thousands that are all answered at once. */
+  #read(chunk: Uint8Array): void {
+    let rest: Uint8Array = chunk;
+    this.#reading = true;
     try {
-      consumed = this.#parser.push(chunk);
+      while (rest.length > 0 && this.#state === "open" && !this.#parser.complete) {
+        rest = rest.subarray(this.#parser.push(rest));
+        this.#settle();
+      }
     } catch (error) {
-      this.#refuse(error instanceof Error ? error : new Error(String(error)));
+      // Anything but the parser's finding is a mistake of ours: the client is not told that it was its own.
+      if (error instanceof Http1Error) this.#refuse(error);
+      else this.#channel.destroy(error instanceof Error ? error : new Error(String(error)));
       return;
+    } finally {
+      this.#reading = false;
     }
-    if (consumed < chunk.length) this.#hold(chunk.subarray(consumed));
+    if (rest.length > 0 && this.#state === "open") this.#hold(rest);
+    else if (rest.length > 0 && this.#state === "upgraded") this.#stream?.body.data(rest);
     this.#pauseIfHeld();
+    if (!this.#stream && this.#state === "open" && !this.#parser.idle && !this.#headTimer) this.#watchHead();
   }
 
   /** Keeps bytes of a later request, or of an upgraded protocol; reading stops, so it is one read at the most. */
   #hold(bytes: Uint8Array): void {
-    const held = this.#held ?? new Uint8Array(0);
-    const joined = new Uint8Array(held.length + bytes.length);
-    joined.set(held);
-    joined.set(bytes, held.length);
-    this.#held = joined;
+    this.#held = this.#held === undefined ? Buffer.from(bytes) : Buffer.concat([this.#held, bytes]);
     this.#channel.pause();
   }
 
@@ -134,15 +183,19 @@ export class Http1Server implements ByteChannelHandler {
   }
 
   #open(head: Http1RequestHead): void {
+    if (this.#headTimer) this.#timer?.cancel();
+    const upgrade = asksForWebsocket(head);
     const endStream = head.body.kind === "none" || (head.body.kind === "length" && head.body.length === 0);
-    const stream = new ServerStream(this.#channel, this.#writer, head, {
-      closing: () => this.#closing,
+    const stream = new Http1ServerStream(this.#channel, this.#writer, head, {
+      mayUpgrade: upgrade,
+      drains: () => this.#drains,
       readOn: () => this.#readOn(),
       finished: () => this.#exchangeFinished(),
       switched: () => this.#switched(),
     });
     this.#stream = stream;
-    this.#handler.onStream(stream, requestToList(head), endStream);
+    this.#served = true;
+    this.#handler.onStream(stream, requestToList(head, upgrade), endStream);
   }
 
   #requestEnded(trailers: Http1Headers | undefined): void {
@@ -151,232 +204,129 @@ export class Http1Server implements ByteChannelHandler {
     stream.requestEnded = true;
     // After an upgrade request the body goes on with the other protocol, if the answer is 101.
     if (!stream.mayUpgrade) stream.body.end(trailersToList(trailers));
-    if (stream.responseEnded) this.#exchangeFinished();
   }
 
   #readOn(): void {
-    if (this.#held === undefined || this.#discarding >= 0) this.#channel.resume();
+    if (this.#held === undefined && this.#state !== "closed") this.#channel.resume();
   }
 
   /** A 101 was sent: what follows in both directions is not HTTP. */
   #switched(): void {
+    this.#state = "upgraded";
     const held = this.#held;
     this.#held = undefined;
     if (held) this.#stream?.body.data(held);
-    this.#channel.resume();
+    if (this.#clientEnded) this.#stream?.body.end(undefined);
+    this.#pauseIfHeld();
+    if (this.#stream?.body.empty === true) this.#channel.resume();
   }
 
   #exchangeFinished(): void {
+    if (this.#reading || this.#state !== "open") return;
+    this.#settle();
+    this.#readHeld();
+  }
+
+  /** After a response ended: makes ready for the next request, or closes when there can be none. */
+  #settle(): void {
     const stream = this.#stream;
-    if (!stream || !stream.responseEnded) return;
-    if (stream.switched) return;
-    if (!stream.requestEnded || this.#closing || !stream.keepAlive) {
-      this.#closing = true;
-      this.#discarding = 0;
-      this.#held = undefined;
-      this.#channel.end();
-      this.#channel.resume();
-    }
-    if (!stream.requestEnded) return;
+    if (!stream?.responseEnded || this.#state !== "open") return;
     this.#stream = undefined;
+    const reusable = this.#parser.complete && stream.keepAlive && !this.#drains;
     stream.closeWith(undefined);
-    if (!this.#closing) this.#nextRequest();
-  }
-
-  #nextRequest(): void {
-    this.#parser.next();
-    const held = this.#held;
-    this.#held = undefined;
-    if (held) this.#feed(held);
-    if (this.#held === undefined && this.#stream?.body.empty !== false) this.#channel.resume();
-  }
-
-  #refuse(error: Error): void {
-    this.#handler.onBadRequest(error);
-    const stream = this.#stream;
-    this.#closing = true;
-    if (stream) {
-      this.#channel.destroy(
-        new HttpStreamError(`Bad request: ${error.message}`, { code: "HTTP_BAD_MESSAGE", cause: error }),
-      );
+    // What the owner did in onClose may have ended the connection.
+    if (this.#state !== "open") return;
+    if (!reusable || (this.#clientEnded && this.#held === undefined)) {
+      this.#linger();
       return;
     }
-    const body = Buffer.from(`bad request: ${error.message}\n`);
+    this.#parser.next();
+    this.#idleSince = this.#clock.now();
+    if (this.#headTimer) this.#watchIdle();
+  }
+
+  /** Goes on with what was held while the exchange before ran. */
+  #readHeld(): void {
+    if (this.#stream || this.#state !== "open") return;
+    const held = this.#held;
+    this.#held = undefined;
+    if (held) this.#read(held);
+    // Reading stays off while something is held.
+    if (this.#held !== undefined || this.#state !== "open") return;
+    const next = this.#current;
+    if (this.#clientEnded && !next) this.#linger();
+    else if (!next || next.body.empty) this.#channel.resume();
+  }
+
+  #refuse(reason: Http1Error): void {
+    const { status } = reason;
+    const stream = this.#stream;
+    this.#stream = undefined;
+    const streamError = new HttpStreamError(`Bad request: ${reason.message}`, {
+      code: "HTTP_BAD_MESSAGE",
+      cause: reason,
+      status,
+    });
+    if (stream?.responded === true) {
+      stream.closeWith(streamError);
+      this.#channel.destroy(streamError);
+      return;
+    }
+    const body = Buffer.from(`bad request: ${reason.message}\n`);
     const headers = listToHeaders([{ name: "content-type", value: "text/plain" }]);
     headers.append("connection", "close");
     this.#writer.responseHead({
-      status: 400,
+      status,
       headers,
       body: { kind: "length", length: body.length },
       requestMethod: "GET",
+      hold: true,
     });
     this.#writer.body(body);
     this.#writer.end();
-    this.#discarding = 0;
+    if (stream) stream.closeWith(streamError);
+    else this.#handler.onBadRequest(reason, status);
+    this.#linger();
+  }
+
+  /** Ends our direction and waits for the client's end: a close with unread bytes would reset what it has not read yet. */
+  #linger(): void {
+    if (this.#state === "lingering" || this.#state === "closed") return;
+    this.#state = "lingering";
+    this.#held = undefined;
+    this.#timer?.cancel();
+    this.#timer = this.#clock.setTimer(this.#options.lingerMs, () => this.#channel.destroy(), { background: true });
     this.#channel.end();
     this.#channel.resume();
   }
-}
 
-interface ServerStreamOwner {
-  closing(): boolean;
-  readOn(): void;
-  finished(): void;
-  switched(): void;
-}
-
-/** One request on an HTTP/1.1 connection. */
-class ServerStream implements HttpStream {
-  readonly body: BodyQueue = new BodyQueue();
-  readonly mayUpgrade: boolean;
-  requestEnded = false;
-  responseEnded = false;
-  switched = false;
-  keepAlive: boolean;
-  readonly #channel: ByteChannel;
-  readonly #writer: Http1Writer;
-  readonly #head: Http1RequestHead;
-  readonly #owner: ServerStreamOwner;
-  #responded = false;
-  #closed = false;
-  #bytesWritten = 0;
-
-  constructor(channel: ByteChannel, writer: Http1Writer, head: Http1RequestHead, owner: ServerStreamOwner) {
-    this.#channel = channel;
-    this.#writer = writer;
-    this.#head = head;
-    this.#owner = owner;
-    this.keepAlive = head.keepAlive;
-    this.mayUpgrade = head.upgrade.includes("websocket");
+  #watchHead(): void {
+    this.#timer?.cancel();
+    this.#headTimer = true;
+    this.#timer = this.#clock.setTimer(
+      this.#options.headTimeoutMs,
+      () => {
+        if (this.#stream || this.#state !== "open") return;
+        this.#refuse(new Http1Error("HTTP1_TRUNCATED", "The head did not come in time", 408));
+      },
+      { background: true },
+    );
   }
 
-  get bytesRead(): number {
-    return this.body.bytesRead;
+  /** One timer for the whole connection, which looks once an interval: setting one per request would cost more than parsing it. */
+  #watchIdle(): void {
+    this.#timer?.cancel();
+    this.#headTimer = false;
+    const check = (): void => {
+      const idleMs = this.#clock.now() - this.#idleSince;
+      if (this.#state !== "open" || this.#headTimer) return;
+      if (!this.#stream && idleMs >= this.#options.idleTimeoutMs) {
+        this.#linger();
+        return;
+      }
+      const nextMs = this.#stream ? this.#options.idleTimeoutMs : this.#options.idleTimeoutMs - idleMs;
+      this.#timer = this.#clock.setTimer(nextMs, check, { background: true });
+    };
+    this.#timer = this.#clock.setTimer(this.#options.idleTimeoutMs, check, { background: true });
   }
-
-  get bytesWritten(): number {
-    return this.#bytesWritten;
-  }
-
-  get bufferedBytes(): number {
-    return this.#channel.bufferedBytes;
-  }
-
-  get closed(): boolean {
-    return this.#closed;
-  }
-
-  get finished(): boolean {
-    return this.responseEnded && this.requestEnded;
-  }
-
-  setHandler(handler: Http2StreamHandler): void {
-    this.body.setHandler(handler);
-  }
-
-  pause(): void {
-    this.body.pause();
-    if (!this.requestEnded || this.switched) this.#channel.pause();
-  }
-
-  resume(): void {
-    if (this.body.resume() && (!this.requestEnded || this.switched)) this.#owner.readOn();
-  }
-
-  sendInformational(headers: HeaderList): void {
-    if (this.#closed || this.#responded || this.#head.version === "1.0") return;
-    this.#writer.informational(statusOf(headers), listToHeaders(headers));
-  }
-
-  respond(headers: HeaderList, options: { readonly endStream?: boolean } = {}): void {
-    if (this.#closed) return;
-    this.#responded = true;
-    const status = statusOf(headers);
-    const fields = listToHeaders(headers);
-    if (status === 101) {
-      fields.append("connection", "upgrade");
-      fields.append("upgrade", headers.find(({ name }) => name === upgradeField)?.value ?? "websocket");
-      this.#writer.responseHead({ status, headers: fields, body: { kind: "none" }, requestMethod: this.#head.method });
-      this.#writer.end();
-      this.switched = true;
-      this.#owner.switched();
-      return;
-    }
-    // The request asked for another protocol and did not get it: its body is over.
-    if (this.mayUpgrade) this.body.end(undefined);
-    const endStream = options.endStream ?? false;
-    const unframed = this.#head.version === "1.0" ? ({ kind: "until-close" } as const) : ({ kind: "chunked" } as const);
-    const bodiless = this.#head.method === "HEAD" || status === 204 || status === 304;
-    const framing = framingOf(headers, endStream, unframed);
-    const body = endStream && framing.kind === "none" && !bodiless ? ({ kind: "length", length: 0 } as const) : framing;
-    if (body.kind === "until-close" || this.#owner.closing()) this.keepAlive = false;
-    if (!this.keepAlive) fields.append("connection", "close");
-    else if (this.#head.version === "1.0") fields.append("connection", "keep-alive");
-    this.#writer.responseHead({ status, headers: fields, body, requestMethod: this.#head.method, hold: !endStream });
-    if (endStream) this.end();
-  }
-
-  write(chunk: Uint8Array): boolean {
-    if (this.#closed) return true;
-    this.#bytesWritten += chunk.length;
-    if (this.switched) return this.#channel.write(chunk);
-    return this.#guard(() => this.#writer.body(chunk)) ?? true;
-  }
-
-  end(): void {
-    this.#finish(undefined);
-  }
-
-  sendTrailers(headers: HeaderList): void {
-    this.#finish(listToHeaders(headers));
-  }
-
-  reset(_errorCode: number): void {
-    if (!this.#closed)
-      this.#channel.destroy(new HttpStreamError("The exchange was reset", { code: "HTTP_STREAM_RESET" }));
-  }
-
-  destroy(error?: Error): void {
-    if (!this.#closed)
-      this.#channel.destroy(
-        error ?? new HttpStreamError("The exchange was destroyed", { code: "HTTP_STREAM_DESTROYED" }),
-      );
-  }
-
-  closeWith(error: Error | undefined): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.body.clear();
-    this.body.handler?.onClose(error);
-  }
-
-  #finish(trailers: Http1Headers | undefined): void {
-    if (this.#closed || this.responseEnded) return;
-    this.responseEnded = true;
-    if (this.switched) {
-      this.#channel.end();
-      return;
-    }
-    this.#guard(() => this.#writer.end(trailers));
-    this.#owner.finished();
-  }
-
-  /** A body that is not as long as its head announced cannot be mended: the connection ends. */
-  #guard<T>(write: () => T): T | undefined {
-    try {
-      return write();
-    } catch (error) {
-      this.#channel.destroy(
-        new HttpStreamError("The response's body is not what its head announced", {
-          code: "HTTP_BAD_MESSAGE",
-          cause: error,
-        }),
-      );
-      return undefined;
-    }
-  }
-}
-
-function statusOf(headers: readonly HeaderField[]): number {
-  return Number(headers.find(({ name }) => name === ":status")?.value);
 }

@@ -1,5 +1,6 @@
 import { cidrContains, formatPrincipal, parseCidr, type Cidr } from "@hairpin/shared/model";
 import type { hairpinWaypoint } from "@hairpin/shared/api";
+import { loosePath } from "../canonical-path.ts";
 import type { RequestFacts } from "./request-facts.ts";
 import {
   compileCaselessPattern,
@@ -101,7 +102,8 @@ function operationTests(operation: hairpinWaypoint.Operation, refuses: boolean):
     ...twin(operation.hosts, [], (host) => hostTest(host, refuses)),
     ...twin([], operation.notHosts, (host) => hostTest(host, !refuses)),
     ...twin(operation.methods, operation.notMethods, methodTest),
-    ...twin(operation.paths, operation.notPaths, pathTest),
+    ...twin(operation.paths, [], (path) => pathTest(path, refuses)),
+    ...twin([], operation.notPaths, (path) => pathTest(path, !refuses)),
     ...twin(operation.ports, operation.notPorts, portTest),
   ];
 }
@@ -148,13 +150,17 @@ function readCidr(value: string): Cidr | undefined {
 
 /**
  * Host names compare without regard to case, and with the port as written. Where a match widens a refusal, a pattern
- * without port also matches the host with any port: `example.com:80` must not slip past a DENY of `example.com`.
+ * without port also matches the host with any port, or with the root's dot: neither `example.com:80` nor `example.com.` must
+ * slip past a DENY of `example.com`.
  */
-function hostTest(value: string, anyPort: boolean): Test {
+function hostTest(value: string, widen: boolean): Test {
   const pattern = compileCaselessPattern(value);
   return ({ http }) => {
     if (!http) return undefined;
-    return pattern(http.authority) || (anyPort && pattern(http.authority.replace(/:[0-9]+$/, "")));
+    const { authority } = http;
+    if (pattern(authority) || !widen) return pattern(authority);
+    const [, host = "", port = ""] = /^(.*?)\.?(:[0-9]+)?$/.exec(authority) ?? [];
+    return pattern(host) || pattern(host + port);
   };
 }
 
@@ -163,9 +169,16 @@ function methodTest(value: string): Test {
   return ({ http }) => http && pattern(http.method);
 }
 
-function pathTest(value: string): Test {
+/** Where a match widens a refusal, the path as careless servers read it counts too: `/a;x/b`, `/a//b` and `/a%2Fb` are `/a/b`. */
+function pathTest(value: string, widen: boolean): Test {
   const pattern = compilePathPattern(value);
-  return pattern ? ({ http }) => http && pattern(http.path) : notSupported;
+  if (!pattern) return notSupported;
+  return ({ http }) => {
+    if (!http) return undefined;
+    if (pattern(http.path)) return true;
+    const loose = widen ? loosePath(http.path) : undefined;
+    return loose !== undefined && pattern(loose);
+  };
 }
 
 function portTest(value: string): Test {

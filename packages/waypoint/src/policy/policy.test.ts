@@ -2,8 +2,8 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { hairpinWaypoint } from "@hairpin/shared/api";
-import { authorize, authorizeAll } from "./authorize.ts";
-import { compilePolicy } from "./compile-policy.ts";
+import { authorizeAll as decideAll, PolicySet } from "./authorize.ts";
+import { compilePolicy, type CompiledPolicy } from "./compile-policy.ts";
 import type { HttpFacts, RequestFacts } from "./request-facts.ts";
 import { compileNamespacePattern, compilePathPattern, compilePattern } from "./string-pattern.ts";
 
@@ -171,6 +171,13 @@ describe("compilePolicy", () => {
   });
 });
 
+const authorize = (policies: readonly CompiledPolicy[], facts: RequestFacts) => new PolicySet(policies).decide(facts);
+const authorizeAll = (sets: readonly (readonly CompiledPolicy[])[], facts: RequestFacts) =>
+  decideAll(
+    sets.map((policies) => new PolicySet(policies)),
+    facts,
+  );
+
 describe("authorize", () => {
   const allowGet = policy({ name: "get", action: ALLOW, rules: [{ to: [{ methods: ["GET"] }] }] });
   const denyAdmin = policy({
@@ -227,7 +234,8 @@ describe("authorize", () => {
     expect(authorize([allowGet, allowPost], request()).allowed).toBe(true);
     expect(authorizeAll([[allowGet], [allowPost]], request()).allowed).toBe(false);
     expect(authorizeAll([[allowGet], []], request()).allowed).toBe(true);
-    expect(authorizeAll([], request()).allowed).toBe(true);
+    expect(authorizeAll([[], []], request()).allowed).toBe(true);
+    expect(authorizeAll([], request())).toMatchObject({ allowed: false, reason: "no policies received" });
   });
 });
 

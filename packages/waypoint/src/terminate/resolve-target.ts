@@ -3,7 +3,7 @@ import { formatNamespacedHostname, type Service, type SocketAddress, type Worklo
 import { parseConnectAuthority } from "@hairpin/hbone";
 import type { ManagedPort, ManagedService, ManagedWorkload, WaypointConfig } from "../waypoint-config.ts";
 
-/** What a CONNECT authority means to this waypoint. */
+/** What an address means to this waypoint, by the configuration of this moment. */
 export type Target =
   | {
       readonly kind: "service";
@@ -21,26 +21,35 @@ export type Target =
   /** Not ours, or not readable: the stream is closed. */
   | { readonly kind: "refused"; readonly reason: string };
 
+/** What a target is resolved by. */
+export interface TargetResolver {
+  readonly mesh: MeshLookup;
+  readonly config: WaypointConfig;
+  /** The waypoint's own network and namespace. */
+  readonly network: string;
+  readonly namespace: string;
+}
+
 /**
  * Resolves the authority of a CONNECT: the virtual IP and port of a service that this waypoint manages, or the address of
  * a pod that it manages. Host names are not accepted (as Envoy waypoints in a single network). Anything else is refused.
  */
-export function resolveTarget(
-  authority: string,
-  mesh: MeshLookup,
-  config: WaypointConfig,
-  network: string,
-  namespace: string,
-): Target {
+export function resolveAuthority(authority: string, resolver: TargetResolver): Target {
   const parsed = parseConnectAuthority(authority);
   if (!parsed) return { kind: "refused", reason: `authority ${JSON.stringify(authority)} is not ip:port` };
   if (parsed.kind === "hostname")
     return { kind: "refused", reason: `authority ${authority} is a host name; a waypoint takes addresses` };
-  const { address } = parsed;
+  return resolveTarget(parsed.address, resolver);
+}
+
+/** As {@link resolveAuthority}; asked again for every request, since connections outlive configurations. O(1). */
+export function resolveTarget(address: SocketAddress, resolver: TargetResolver): Target {
+  const { mesh, config, network, namespace } = resolver;
+  if (!config.gateway) return { kind: "refused", reason: "this waypoint's configuration was not received" };
   const found = mesh.findUpstream(network, address.ip, namespace);
   if (found?.kind === "service") return resolveService(address, found.service, config);
   if (found?.kind === "workload") return resolveWorkload(address, found.workload, config);
-  return { kind: "refused", reason: `${authority} belongs to no service or pod of the mesh` };
+  return { kind: "refused", reason: `${address.ip} belongs to no service or pod of the mesh` };
 }
 
 function resolveService(address: SocketAddress, service: Service, config: WaypointConfig): Target {

@@ -1,30 +1,29 @@
 import type { InboundConnect, Tunnel } from "@hairpin/hbone";
 import { formatSpiffeId, type SocketAddress } from "@hairpin/shared/model";
-import { errorMessage, type Clock } from "@hairpin/shared/process";
+import { errorMessage, type Clock, type Drain } from "@hairpin/shared/process";
 import type { Logger } from "@hairpin/shared/telemetry";
-import type { ManagedTarget } from "../request-context.ts";
-import { serveHttp, type HttpConnection, type HttpServerComponents } from "../serve-http.ts";
-import { serveTcp, type TcpServerComponents } from "../serve-tcp.ts";
-import type { RequestMetrics } from "../telemetry/request-metrics.ts";
+import type { TunnelContext } from "../request-context.ts";
+import { serveHttp, type HttpServerComponents } from "../serve-http.ts";
+import type { ByteConnections } from "../serve-tcp.ts";
+import type { TrafficMetrics } from "../telemetry/traffic-metrics.ts";
 import type { PortProtocol, WaypointConfig } from "../waypoint-config.ts";
 import { readSource } from "./read-source.ts";
-import { resolveTarget } from "./resolve-target.ts";
+import { resolveAuthority } from "./resolve-target.ts";
 import { sniff } from "./sniff.ts";
 
-export interface TunnelServerComponents extends HttpServerComponents, TcpServerComponents {
+export interface TunnelServerComponents extends HttpServerComponents {
   readonly config: WaypointConfig;
+  readonly byteConnections: ByteConnections;
   readonly clock: Clock;
+  readonly drain: Drain;
   readonly logger: Logger;
-  readonly metrics: RequestMetrics;
-}
-
-export interface TunnelServerOptions {
-  readonly network: string;
-  readonly namespace: string;
+  readonly metrics: TrafficMetrics;
 }
 
 /** How long a client of a port without a known protocol may stay silent before its connection is taken for bytes. */
 const sniffSilenceMs = 200;
+/** Clients of HTTP ports may open connections ahead of their requests. */
+const httpSilenceMs = 60 * 60_000;
 
 /**
  * Serves the tunnels of this waypoint: finds what each is for and on whose behalf it came, then hands its bytes to HTTP or
@@ -32,94 +31,83 @@ const sniffSilenceMs = 200;
  */
 export class TunnelServer {
   readonly #components: TunnelServerComponents;
-  readonly #options: TunnelServerOptions;
-  readonly #connections = new Set<HttpConnection>();
-  #open = 0;
+  readonly #log: Logger;
 
-  constructor(components: TunnelServerComponents, options: TunnelServerOptions) {
+  constructor(components: TunnelServerComponents) {
     this.#components = components;
-    this.#options = options;
-  }
-
-  /** Tunnels being served. */
-  get open(): number {
-    return this.#open;
-  }
-
-  /** Tells HTTP clients to send no more requests on their connections. */
-  drain(): void {
-    for (const connection of this.#connections) connection.drain();
+    this.#log = components.logger.child("tunnel");
   }
 
   serve(request: InboundConnect, remote: SocketAddress): void {
-    const { config, input, metrics, logger } = this.#components;
-    const log = logger.child("tunnel");
+    const { config, metrics, resolver, drain } = this.#components;
     if (request.method !== "CONNECT") {
-      metrics.tunnelRefused("bad-request");
-      request.refuse(400);
+      this.#refuseBad(request, `${request.method} is not CONNECT`);
       return;
     }
-    const target = resolveTarget(request.authority, input.mesh, config, this.#options.network, this.#options.namespace);
-    const source = readSource(request, remote, target, config);
+    const target = resolveAuthority(request.authority, resolver);
     if (target.kind === "refused") {
       metrics.tunnelRefused("unmanaged");
-      log.warn("tunnel refused", {
-        peer: formatSpiffeId(request.peerIdentity),
-        authority: request.authority,
-        reason: target.reason,
-      });
+      this.#logRefusal(request, target.reason);
       request.abort();
       return;
     }
-    if (source.kind === "bad-request") {
-      metrics.tunnelRefused("bad-request");
-      log.warn("tunnel refused", {
-        peer: formatSpiffeId(request.peerIdentity),
-        authority: request.authority,
-        reason: source.reason,
-      });
-      request.refuse(400);
+    const result = readSource(request, remote, target, config);
+    if (result.kind === "bad-request") {
+      this.#refuseBad(request, result.reason);
       return;
     }
-    if (source.ignoredHairpinHeader) {
+    if (result.ignoredHairpinHeader) {
       metrics.hairpinHeaderIgnored();
-      log.warn("x-hairpin-source ignored", {
+      this.#log.warn("x-hairpin-source ignored", {
         peer: formatSpiffeId(request.peerIdentity),
         "src.addr": remote.ip,
         authority: request.authority,
       });
     }
-    this.#open++;
-    const done = (): void => void this.#open--;
-    this.#serveBytes(request.accept(), target, { target, source: source.source }).then(done, (error: unknown) => {
-      done();
-      log.error("tunnel failed", { authority: request.authority, error: errorMessage(error) });
-    });
+    const release = drain.track();
+    const tunnel = request.accept();
+    this.#serveBytes(tunnel, { target, source: result.source })
+      .catch((error: unknown) => {
+        this.#log.error("tunnel failed", { authority: request.authority, error: errorMessage(error) });
+        tunnel.destroy(error instanceof Error ? error : undefined);
+      })
+      .finally(release);
   }
 
-  async #serveBytes(
-    tunnel: Tunnel,
-    target: ManagedTarget,
-    context: { target: ManagedTarget; source: Parameters<typeof serveTcp>[1]["source"] },
-  ): Promise<void> {
-    const protocol: PortProtocol =
-      target.kind === "service" ? target.port.protocol : target.managed.protocolOf(target.address.port);
-    if (protocol === "tcp" || protocol === "tls") return await serveTcp(tunnel, context, this.#components);
-    const silenceMs = protocol === "unknown" ? sniffSilenceMs : httpSilenceMs;
-    const sniffed = await sniff(tunnel, this.#components.clock, silenceMs);
+  async #serveBytes(tunnel: Tunnel, context: TunnelContext): Promise<void> {
+    const { byteConnections, clock, drain } = this.#components;
+    const protocol = protocolOf(context);
+    if (protocol === "tcp" || protocol === "tls") return await byteConnections.serve(tunnel, context);
+    const sniffing = sniff(tunnel, clock, protocol === "unknown" ? sniffSilenceMs : httpSilenceMs);
+    // A tunnel that was on its way when draining began is served; one that was idle then is ended.
+    const forget = drain.draining ? () => {} : drain.onBegin(() => sniffing.giveUp());
+    const sniffed = await sniffing.result;
+    forget();
     if (!sniffed) return;
     // On a port that is declared HTTP, bytes that do not begin like HTTP are the HTTP/1 parser's to refuse.
     const kind = sniffed.kind === "bytes" && protocol !== "unknown" ? "http1" : sniffed.kind;
-    if (kind === "bytes") return await serveTcp(sniffed.channel, context, this.#components);
-    await new Promise<void>((resolve) => {
-      const connection = serveHttp(sniffed.channel, kind, context, this.#components, () => {
-        this.#connections.delete(connection);
-        resolve();
-      });
-      this.#connections.add(connection);
-    });
+    if (kind === "bytes") return await byteConnections.serve(sniffed.channel, context);
+    const closed = Promise.withResolvers<void>();
+    const { source, target } = context;
+    const client = { source, address: target.address };
+    const connection = serveHttp(sniffed.channel, kind, client, this.#components, () => closed.resolve());
+    const forgetDrain = drain.onBegin(() => connection.drain());
+    await closed.promise;
+    forgetDrain();
+  }
+
+  #refuseBad(request: InboundConnect, reason: string): void {
+    this.#components.metrics.tunnelRefused("bad-request");
+    this.#logRefusal(request, reason);
+    request.refuse(400);
+  }
+
+  #logRefusal(request: InboundConnect, reason: string): void {
+    const { peerIdentity, authority } = request;
+    this.#log.warn("tunnel refused", { peer: formatSpiffeId(peerIdentity), authority, reason });
   }
 }
 
-/** Clients of HTTP ports may open connections ahead of their requests. */
-const httpSilenceMs = 60 * 60_000;
+function protocolOf({ target }: TunnelContext): PortProtocol {
+  return target.kind === "service" ? target.port.protocol : target.managed.protocolOf(target.address.port);
+}

@@ -24,26 +24,30 @@ export function sniffBytes(bytes: Uint8Array): Sniffed | undefined {
   return "bytes";
 }
 
+/** A look at a connection under way. */
+export interface Sniffing {
+  /** Undefined when the connection closed, or was given up, before it said anything. */
+  readonly result: Promise<{ readonly kind: Sniffed; readonly channel: ByteChannel } | undefined>;
+  /** Ends a connection on which nothing has come yet; else does nothing. */
+  giveUp(): void;
+}
+
 /**
  * Looks at the first bytes of a connection without taking them: the channel that it resolves with delivers them again.
- * After `silenceMs` without a decision the connection is bytes (a server that speaks first). Undefined when it closed.
+ * After `silenceMs` without a decision the connection is bytes (a server that speaks first).
  */
-export function sniff(
-  channel: ByteChannel,
-  clock: Clock,
-  silenceMs: number,
-): Promise<{ readonly kind: Sniffed; readonly channel: ByteChannel } | undefined> {
-  return new Promise((resolve) => {
-    const replay = new ReplayChannel(channel);
+export function sniff(channel: ByteChannel, clock: Clock, silenceMs: number): Sniffing {
+  const replay = new ReplayChannel(channel);
+  const result = new Promise<Awaited<Sniffing["result"]>>((resolve) => {
     const decide = (kind: Sniffed): void => {
       timer.cancel();
       replay.onChange = undefined;
       channel.pause();
       resolve({ kind, channel: replay });
     };
-    const timer = clock.setTimer(silenceMs, () => decide("bytes"));
+    const timer = clock.setTimer(silenceMs, () => decide("bytes"), { background: true });
     replay.onChange = () => {
-      if (replay.closed) {
+      if (replay.finished) {
         timer.cancel();
         resolve(undefined);
         return;
@@ -57,6 +61,12 @@ export function sniff(
     };
     channel.resume();
   });
+  return {
+    result,
+    giveUp: () => {
+      if (replay.onChange && replay.head.length === 0) channel.end();
+    },
+  };
 }
 
 /** A channel that keeps what it reads until somebody owns it, and delivers it to the owner first. */
@@ -87,8 +97,13 @@ class ReplayChannel implements ByteChannel, ByteChannelHandler {
     return this.#channel.bufferedBytes;
   }
 
-  get closed(): boolean {
+  /** `onClose` came. */
+  get finished(): boolean {
     return this.#closed !== undefined;
+  }
+
+  get closed(): boolean {
+    return this.#closed !== undefined || this.#channel.closed;
   }
 
   setHandler(handler: ByteChannelHandler): void {
