@@ -20,7 +20,6 @@ const programs = [
   { program: "setpriv", debianPackage: "util-linux", why: "pods run without capabilities" },
   { program: "curl", debianPackage: "curl", why: "the demo and the tests call services with it" },
   { program: "openssl", debianPackage: "openssl", why: "the tests let it judge our certificates" },
-  { program: "tcpdump", debianPackage: "tcpdump", why: "the demo shows the bytes between the nodes" },
 ];
 
 const tasks = {

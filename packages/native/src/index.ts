@@ -16,3 +16,5 @@ export {
 } from "./linux/socket-options.ts";
 export type { SeqpacketLimits, SeqpacketMessage } from "./linux/unix-seqpacket.ts";
 export { connectSeqpacket, listenSeqpacket, SeqpacketConnection, SeqpacketListener } from "./linux/unix-seqpacket.ts";
+export type { PacketSocket } from "./linux/packet-socket.ts";
+export { openPacketSocket } from "./linux/packet-socket.ts";

@@ -20,6 +20,7 @@ export const libc: {
   readonly recvmsg: (fd: number, message: Memory, flags: number) => number;
   readonly getrlimit: (resource: number, limit: Memory) => number;
   readonly setrlimit: (resource: number, limit: Memory) => number;
+  readonly if_nametoindex: (name: string) => number;
 } = {
   setns: lib.func("int setns(int, int)"),
   abort: lib.func("void abort()"),
@@ -35,4 +36,5 @@ export const libc: {
   recvmsg: lib.func("long recvmsg(int, void *, int)"),
   getrlimit: lib.func("int getrlimit(int, void *)"),
   setrlimit: lib.func("int setrlimit(int, void *)"),
+  if_nametoindex: lib.func("uint if_nametoindex(str)"),
 };

@@ -86,9 +86,6 @@ const spareNewConnections = [
   "",
 ].join("\n");
 
-/** As Istio's `ambient.dnsCapture`, for pods that do not say. Cluster DNS of the node answers the same names. */
-const captureDnsByDefault = "false";
-
 /** What a pod's annotations ask of its rules. */
 function redirectionOptions(pod: Pod, ipv6: boolean): RedirectionOptions {
   const annotations = pod.metadata.annotations ?? {};
@@ -96,7 +93,7 @@ function redirectionOptions(pod: Pod, ipv6: boolean): RedirectionOptions {
   return {
     ipv4: true,
     ipv6,
-    dnsCapture: (annotations["ambient.istio.io/dns-capture"] ?? captureDnsByDefault) === "true",
+    dnsCapture: annotations["ambient.istio.io/dns-capture"] !== "false",
     bypassInboundCapture: annotations["ambient.istio.io/bypass-inbound-capture"] === "true",
     rerouteVirtualInterfaces: interfaces
       .split(",")

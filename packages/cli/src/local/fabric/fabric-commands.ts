@@ -2,7 +2,7 @@
 
 import { type NodeAddresses } from "./address-plan.ts";
 
-const bridgeName = "hairpin0";
+export const bridgeName = "hairpin0";
 /** A bridge without ports (not every kernel has `dummy`). It carries the route to the Service range, so that a node's own
  * connections reach the DNAT rules; nothing ever leaves by it. */
 const serviceDevice = "services0";
