@@ -15,8 +15,8 @@ interface Calls {
 const calls = JSON.parse(process.argv[2] ?? "{}") as Calls;
 const agent =
   calls.keepAlive === true ? new Agent({ keepAlive: true, maxSockets: 1 }) : new Agent({ keepAlive: false });
-let going = true;
-if (calls.count === undefined) process.stdin.on("end", () => (going = false)).resume();
+const stopping = new AbortController();
+if (calls.count === undefined) process.stdin.on("end", () => stopping.abort()).resume();
 
 interface Told {
   readonly status: number;
@@ -39,7 +39,7 @@ function call(): Promise<Told> {
   return promise;
 }
 
-for (let done = 0; going && done < (calls.count ?? Infinity); done++) {
+for (let done = 0; !stopping.signal.aborted && done < (calls.count ?? Infinity); done++) {
   const startedAt = Date.now();
   const told = await call();
   process.stdout.write(`${JSON.stringify({ startedAt, at: Date.now(), ...told })}\n`);
