@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { createAgentCaClient, createAgentXdsClient, createServerComponent } from "@hairpin/shared/agent";
 import { raiseFileLimit } from "@hairpin/native";
 import { MeshState } from "@hairpin/shared/discovery";
@@ -25,6 +26,7 @@ import { configDump } from "./admin/config-dump.ts";
 import { adminRoutes } from "./admin/routes.ts";
 import type { ZtunnelConfig } from "./config.ts";
 import { DataPlane } from "./data-plane.ts";
+import { DnsProxy } from "./dns/dns-proxy.ts";
 import { PodRetry } from "./redirection/pod-retry.ts";
 import { ZdsClient } from "./redirection/zds-client.ts";
 
@@ -67,7 +69,9 @@ export function createZtunnel(config: ZtunnelConfig, given: ZtunnelComponents): 
   const caClient = createAgentCaClient(config, clock, true);
   const store = new CertificateStore({ source: caClient, clock, logger: logger.child("identity") });
   const xds = createAgentXdsClient("ztunnel", config, { clock, logger, metrics }, mesh.subscriptions());
-  const dataPlane = new DataPlane(config, { mesh, store, tls, clock, drain, logger, metrics });
+  const dns = createDnsProxy(config, { mesh, clock, logger, metrics, readiness });
+  const startDns = dns?.startPod;
+  const dataPlane = new DataPlane(config, { mesh, store, tls, clock, drain, logger, metrics, startDns });
   let snapshotReceived = false;
   const reportPods = (): void => {
     if (snapshotReceived && dataPlane.pods.allUp) tasks.pods.done();
@@ -98,6 +102,7 @@ export function createZtunnel(config: ZtunnelConfig, given: ZtunnelComponents): 
       store,
       caComponent(caClient),
       xds,
+      ...(dns ? [dns] : []),
       dataPlaneComponent({ dataPlane, zds, pods }, { whenKnown: xds.whenSynced(), tasks, logger }),
     ],
     readiness,
@@ -173,6 +178,23 @@ function dataPlaneComponent(
       await dataPlane.stop();
     },
   };
+}
+
+interface DnsParts {
+  readonly mesh: MeshState;
+  readonly clock: Clock;
+  readonly logger: RootLogger;
+  readonly metrics: MetricRegistry;
+  readonly readiness: Readiness;
+}
+
+/** Undefined: the pods get no DNS server. */
+function createDnsProxy(config: ZtunnelConfig, { readiness, ...parts }: DnsParts): DnsProxy | undefined {
+  const { clusterDomain, ipv6, dns } = config;
+  if (!dns.enabled) return undefined;
+  const readResolvConf = (): string => readFileSync(dns.resolvConf, "utf8");
+  const task = readiness.task("dns proxy");
+  return new DnsProxy({ ...parts, readResolvConf, task }, { port: dns.port, clusterDomain, ipv6 });
 }
 
 function caComponent(client: { close(): void }): Component {

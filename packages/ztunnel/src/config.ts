@@ -53,7 +53,8 @@ export interface ZtunnelConfig extends AgentConfig {
   readonly ipv6: boolean;
   readonly responseBaggage: boolean;
   readonly logPolicyAtInfo: boolean;
-  readonly dns: { readonly enabled: boolean; readonly port: number };
+  /** Queries that are not the mesh's go to the name servers of `resolvConf`, a path. */
+  readonly dns: { readonly enabled: boolean; readonly port: number; readonly resolvConf: string };
   readonly admin: { readonly host: string; readonly port: number };
   readonly metrics: { readonly host: string; readonly port: number };
   readonly readiness: { readonly host: string; readonly port: number };
@@ -119,7 +120,11 @@ export function readConfig(environment: Environment): ZtunnelConfig {
     ipv6,
     responseBaggage: reader.boolean("ENABLE_RESPONSE_BAGGAGE", true),
     logPolicyAtInfo: reader.boolean("AUTHZ_POLICY_INFO_LOGGING", false),
-    dns: { enabled: reader.boolean("ISTIO_META_DNS_CAPTURE", true), port: dnsPort },
+    dns: {
+      enabled: reader.boolean("ISTIO_META_DNS_CAPTURE", true),
+      port: dnsPort,
+      resolvConf: reader.string("RESOLV_CONF", "/etc/resolv.conf"),
+    },
     admin: { host: "127.0.0.1", port: adminPort },
     metrics: { host: anyHost, port: metricsPort },
     readiness: { host: anyHost, port: readinessPort },

@@ -1,16 +1,20 @@
 import { closeSync } from "node:fs";
+import type { Socket as UdpSocket } from "node:dgram";
 import { isIPv6, type Socket } from "node:net";
 import {
+  adoptUdpSocket,
   createDialSocket,
   createListener,
+  createUdpSocket,
   hasCode,
+  netnsHasIpv6,
   type NetnsHandle,
   originalDestination,
   setKeepalive,
   setUserTimeout,
   socketFd,
 } from "@hairpin/native";
-import type { SocketAddress } from "@hairpin/shared/model";
+import type { IpAddress, SocketAddress } from "@hairpin/shared/model";
 import { connectTcp, listenTcp, type TcpListener } from "@hairpin/wire";
 import type { KeepaliveConfig, ZtunnelConfig } from "./config.ts";
 import { localAddress } from "./pod-context.ts";
@@ -38,8 +42,9 @@ export function createNativePodNetwork(netns: NetnsHandle, options: NativePodNet
   const transparent = ({ required: "required", "best-effort": "best-effort", never: "off" } as const)[
     options.originalSource
   ];
-  const createAnyListener = (port: number): number => {
+  const createPodListener = (port: number, ip: IpAddress | undefined): number => {
     const common = { ...place, port, reusePort: options.reusePort, transparent };
+    if (ip !== undefined) return createListener({ ...common, ip });
     if (!options.ipv6) return createListener({ ...common, ip: "0.0.0.0" });
     try {
       return createListener({ ...common, ip: "::" });
@@ -56,10 +61,10 @@ export function createNativePodNetwork(netns: NetnsHandle, options: NativePodNet
   };
   return {
     canSpoofSource,
-    async listen(port: number, { onConnection, keepalive }: PodListenOptions): Promise<TcpListener> {
+    async listen(port: number, { ip, onConnection, keepalive }: PodListenOptions): Promise<TcpListener> {
       requireOpen();
       return await listenTcp({
-        fd: createAnyListener(port),
+        fd: createPodListener(port, ip),
         onConnection: (socket) => {
           if (keepalive) keepAlive(socket, options.keepalive);
           onConnection(socket);
@@ -74,6 +79,14 @@ export function createNativePodNetwork(netns: NetnsHandle, options: NativePodNet
       const socket = await connectTcp({ fd, ip: destination.ip, port: destination.port, timeoutMs });
       keepAlive(socket, options.keepalive);
       return socket;
+    },
+    async bindUdp(address: SocketAddress): Promise<UdpSocket> {
+      requireOpen();
+      return await adoptUdpSocket(createUdpSocket({ ...place, ...address, reusePort: options.reusePort }));
+    },
+    hasIpv6() {
+      requireOpen();
+      return netnsHasIpv6(netns);
     },
     originalDestination(socket: Socket): SocketAddress {
       const original = tryOriginalDestination(socket) ?? localAddress(socket);

@@ -26,6 +26,8 @@ function harness() {
       };
     },
     connect: () => Promise.reject(new Error("not dialled here")),
+    bindUdp: () => Promise.reject(new Error("not bound here")),
+    hasIpv6: () => false,
     originalDestination: () => ({ ip: "10.0.0.1", port: 1 }),
     close: () => void events.push("network closed"),
   });

@@ -54,6 +54,8 @@ export interface MeshLookup {
   findServiceByVip(network: string, ip: IpAddress, clientNamespace: string): Service | undefined;
   /** A service by host name; of several the order of {@link findServiceByVip}. Host names are compared in lower case. */
   findServiceByHostname(hostname: string, clientNamespace: string): Service | undefined;
+  /** Every service with that host name, visible to a client or not, in the order of their arrival: for DNS, which passes over some. */
+  servicesByHostname(hostname: string): readonly Service[];
   /** By `namespace/hostname`. */
   findService(key: string): Service | undefined;
   /** ztunnel's fetch_address: the workload with that IP, else the service. Used for waypoint references and waypoint checks. */

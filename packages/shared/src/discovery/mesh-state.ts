@@ -133,6 +133,10 @@ export class MeshState implements MeshLookup {
     return this.#services.findByHostname(hostname, clientNamespace);
   }
 
+  servicesByHostname(hostname: string): readonly Service[] {
+    return this.#services.byHostname(hostname);
+  }
+
   findService(key: string): Service | undefined {
     return this.#services.get(key);
   }

@@ -64,6 +64,11 @@ export class ServiceStore {
     return pickService(this.#byHostname.get(hostname.toLowerCase()) ?? [], clientNamespace);
   }
 
+  /** Of every namespace, in the order of their arrival. */
+  byHostname(hostname: string): readonly Service[] {
+    return this.#byHostname.get(hostname.toLowerCase()) ?? [];
+  }
+
   values(): Iterable<Service> {
     return this.#byKey.values();
   }

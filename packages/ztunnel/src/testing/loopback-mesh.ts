@@ -136,6 +136,8 @@ function loopbackNetwork(ip: string, wanted: () => SocketAddress | undefined): P
     listen: (port, { onConnection }) => listenTcp({ host: ip, port, onConnection }),
     connect: (destination, { timeoutMs, spoofedSource }) =>
       connectTcp({ ...destination, timeoutMs, localIp: spoofedSource ?? ip }),
+    bindUdp: () => Promise.reject(new Error("no UDP here")),
+    hasIpv6: () => false,
     originalDestination: (socket) => wanted() ?? { ip, port: socket.localPort ?? 0 },
     close() {},
   };
