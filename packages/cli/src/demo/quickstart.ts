@@ -258,7 +258,7 @@ const plaintextRefused: Check = {
 const bytesOnTheBridge: Check = {
   title: "Between the nodes there is only TLS",
   command:
-    "tcpdump on the bridge while a captured and an uncaptured pod call a pod on the other node, each with a secret header",
+    "look at the bridge while a captured and an uncaptured pod call a pod on the other node, each with a secret header",
   expected: "the uncaptured secret is readable, the captured one is not",
   run: async (mesh): Promise<Outcome> => {
     const captured = `captured-${randomWord()}`;

@@ -102,7 +102,7 @@ export class LocalMesh implements AsyncDisposable {
     await this.execInMesh(["sh", "-c", `kill -${signal} ${pid}`]);
   }
 
-  /** Runs a program in the mesh's own namespaces, where the bridge is: tcpdump, say. */
+  /** Runs a program in the mesh's own namespaces, where the bridge between the nodes is. */
   async execInMesh(argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
     return await runProgram(enterArgv(this.record, argv), options).end(options.stdin);
   }
