@@ -1,9 +1,24 @@
 import { createPublicKey, type KeyObject } from "node:crypto";
 import { formatSpiffeId, type Identity } from "../model/identity.ts";
-import { bitsOf, bitString, childrenOf, explicit, integer, oid, parseDer, sequence, set, toDerBytes } from "./der.ts";
+import {
+  type Asn1,
+  bitsOf,
+  bitString,
+  childrenOf,
+  contentOf,
+  explicit,
+  findTagged,
+  integer,
+  oid,
+  parseDer,
+  sequence,
+  set,
+  toDerBytes,
+} from "./der.ts";
+import forge from "node-forge";
 import { IdentityError } from "./errors.ts";
 import { subjectAltName } from "./extension.ts";
-import { exportSpki, findKeyFault, type KeyPair } from "./key-pair.ts";
+import { exportSpki, findKeyFault, isCanonicalSpki, type KeyPair } from "./key-pair.ts";
 import { formatPem, parsePem } from "./pem.ts";
 import { signatureAlgorithmOf, signBytes, verifySignature } from "./signature-algorithm.ts";
 
@@ -51,13 +66,27 @@ function readCsr(pem: string): VerifiedCsr {
   const parts = childrenOf(parseDer(block.der), "request");
   if (parts.length !== 3) throw new Error(`request has ${parts.length} parts instead of 3`);
   const [info, algorithm, signature] = parts;
-  const spki = childrenOf(info, "request information")[2];
-  if (info === undefined || spki === undefined) throw new Error("request has no public key");
-  const publicKey = createPublicKey({ key: Buffer.from(toDerBytes(spki)), format: "der", type: "spki" });
+  if (info === undefined) throw new Error("request is empty");
+  const spki = toDerBytes(readPublicKeyInfo(info));
+  const publicKey = createPublicKey({ key: Buffer.from(spki), format: "der", type: "spki" });
   const fault = findKeyFault(publicKey);
   if (fault !== undefined) throw new Error(fault);
+  if (!isCanonicalSpki(spki, publicKey)) throw new Error("its key is not encoded as a named curve or plain RSA");
   // The decoder accepts only what encodes back to the same bytes, so this is what was signed.
   if (!verifySignature(toDerBytes(info), algorithm, bitsOf(signature, "signature"), publicKey))
     throw new Error("its signature does not prove possession of the key");
   return { publicKey };
+}
+
+/** CertificationRequestInfo (RFC 2986 §4.1): version 0, a subject, the key, and attributes that some leave out. */
+function readPublicKeyInfo(info: Asn1): Asn1 {
+  const parts = childrenOf(info, "request information");
+  const [version, subject, spki, attributes] = parts;
+  const number = contentOf(version, forge.asn1.Type.INTEGER, "request version");
+  if (number.length !== 1 || number[0] !== 0) throw new Error("request version is not 1");
+  childrenOf(subject, "request subject");
+  if (spki === undefined) throw new Error("request has no public key");
+  if (parts.length > 4 || (attributes !== undefined && findTagged([attributes], 0) === undefined))
+    throw new Error("request information has parts that no request has");
+  return spki;
 }

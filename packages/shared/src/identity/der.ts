@@ -31,9 +31,9 @@ export function toDerBytes(node: Asn1): Uint8Array {
   return Buffer.from(asn1.toDer(node).getBytes(), "latin1");
 }
 
-/** The parts of a SEQUENCE or SET. Throws `Error` naming `what`. */
+/** The parts of a SEQUENCE. Throws `Error` naming `what`. */
 export function childrenOf(node: Asn1 | undefined, what: string): readonly Asn1[] {
-  const isList = node?.constructed === true && (node.type === Type.SEQUENCE || node.type === Type.SET);
+  const isList = node?.constructed === true && node.type === Type.SEQUENCE;
   if (!isList || node.tagClass !== Class.UNIVERSAL || typeof node.value === "string")
     throw new Error(`${what} is not a SEQUENCE`);
   return node.value;

@@ -27,6 +27,15 @@ export function exportSpki(publicKey: KeyObject): Uint8Array {
   return publicKey.export({ type: "spki", format: "der" });
 }
 
+/**
+ * Is this the one encoding of its key that every peer reads: a named curve with an uncompressed point (RFC 5480 §2.1.1, §2.2), or
+ * RSA with NULL parameters? OpenSSL also reads curves spelled out and compressed points, and would put them into the certificate.
+ */
+export function isCanonicalSpki(spki: Uint8Array, publicKey: KeyObject): boolean {
+  const jwk = publicKey.export({ format: "jwk" });
+  return Buffer.from(spki).equals(exportSpki(createPublicKey({ key: jwk, format: "jwk" })));
+}
+
 /** Why this public key is too weak or too costly to certify; undefined when it is fine (P-256, P-384, RSA 2048 to 4096). */
 export function findKeyFault(publicKey: KeyObject): string | undefined {
   const details = publicKey.asymmetricKeyDetails ?? {};

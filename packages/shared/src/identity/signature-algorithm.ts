@@ -1,5 +1,5 @@
 import { type KeyObject, sign, verify } from "node:crypto";
-import { type Asn1, childrenOf, oid, oidOf, sequence } from "./der.ts";
+import { type Asn1, childrenOf, oid, oidOf, sequence, toDerBytes } from "./der.ts";
 import forge from "node-forge";
 
 interface SignatureAlgorithm {
@@ -24,7 +24,7 @@ export function signatureAlgorithmOf(key: KeyObject): Asn1 {
   if (found === undefined) throw new Error(`A ${key.asymmetricKeyType ?? "symmetric"} key cannot sign certificates`);
   // EC: parameters absent (RFC 5758); RSA: NULL (RFC 4055).
   if (found.keyType === "ec") return sequence(oid(found.oid));
-  return sequence(oid(found.oid), forge.asn1.create(forge.asn1.Class.UNIVERSAL, forge.asn1.Type.NULL, false, ""));
+  return sequence(oid(found.oid), createNull());
 }
 
 /** A SHA-256 signature; ECDSA as DER. */
@@ -39,10 +39,22 @@ export function verifySignature(
   signature: Uint8Array,
   publicKey: KeyObject,
 ): boolean {
-  const name = oidOf(childrenOf(algorithm, "signature algorithm")[0], "signature algorithm");
+  const [id, ...parameters] = childrenOf(algorithm, "signature algorithm");
+  const name = oidOf(id, "signature algorithm");
   const found = algorithms.find((one) => one.oid === name);
   if (found === undefined) throw new Error(`signature algorithm ${name} is not accepted`);
   if (found.keyType !== publicKey.asymmetricKeyType)
     throw new Error(`signature algorithm ${name} does not fit the key`);
+  // RFC 5758 §3.2: none for ECDSA. RFC 4055 §5: NULL for RSA, and none is to be accepted.
+  if (parameters.length > (found.keyType === "rsa" ? 1 : 0) || parameters.some((one) => !isNull(one)))
+    throw new Error(`signature algorithm ${name} has parameters that it must not have`);
   return verify(found.hash, bytes, publicKey, signature);
+}
+
+function createNull(): Asn1 {
+  return forge.asn1.create(forge.asn1.Class.UNIVERSAL, forge.asn1.Type.NULL, false, "");
+}
+
+function isNull(node: Asn1): boolean {
+  return Buffer.from(toDerBytes(node)).equals(Buffer.of(5, 0));
 }
