@@ -1,5 +1,5 @@
 import { X509Certificate } from "node:crypto";
-import { formatSpiffeId, type Identity } from "../model/identity.ts";
+import { equalIdentity, formatSpiffeId, type Identity } from "../model/identity.ts";
 import { type Clock, systemClock, type Timer } from "../process/clock.ts";
 import type { Component } from "../process/component.ts";
 import { errorMessage } from "../process/mesh-error.ts";
@@ -161,6 +161,7 @@ export class CertificateStore implements Component {
       try {
         const certificate = await this.#source.fetchCertificate(entry.identity, { signal: entry.abort.signal });
         if (entry.abort.signal.aborted) return;
+        checkObtained(certificate, entry, this.#clock.wallTime());
         this.#accept(entry, certificate);
         resolve(certificate);
       } catch (error) {
@@ -180,7 +181,7 @@ export class CertificateStore implements Component {
     entry.failure = undefined;
     entry.failures = 0;
     entry.flight = undefined;
-    this.#schedule(entry, halfLife(certificate));
+    this.#renewAt(entry, renewalTime(certificate, this.#clock.wallTime()));
     this.#logger.debug("certificate obtained", { identity: entry.key, expires: certificate.notAfter.toISOString() });
     if (previous === undefined) return;
     for (const listener of this.#listeners) this.#notify(listener, certificate, previous);
@@ -203,25 +204,31 @@ export class CertificateStore implements Component {
     const end = entry.certificate?.notAfter.getTime() ?? 0;
     const isHeld = end > now;
     // Once more when the old certificate ends, if that is sooner (as ztunnel).
-    this.#schedule(entry, new Date(isHeld ? Math.min(now + waitMs, end) : now + waitMs));
-    const fields = { identity: entry.key, error: errorMessage(error), retry_ms: Math.round(waitMs) };
+    const retryMs = Math.max(isHeld ? Math.min(waitMs, end - now) : waitMs, minWaitMs);
+    this.#launchAfter(entry, retryMs, () => true);
+    const fields = { identity: entry.key, error: errorMessage(error), retry_ms: Math.round(retryMs) };
     if (isHeld) this.#logger.warn("certificate renewal failed", fields);
     else this.#logger.error("certificate not available", fields);
   }
 
-  /** Launches the next fetch at `due`. Long waits are cut, so that a wall clock that was set is noticed within the hour. */
-  #schedule(entry: Entry, due: Date): void {
+  /** Certificates live by the date, and the date can be set: long waits are cut, so that a change is noticed within the hour. */
+  #renewAt(entry: Entry, due: Date): void {
     const leftMs = due.getTime() - this.#clock.wallTime().getTime();
     const waitMs = Math.min(Math.max(leftMs, minWaitMs), maxWaitMs);
+    this.#launchAfter(entry, waitMs, () => {
+      if (due <= this.#clock.wallTime()) return true;
+      this.#renewAt(entry, due);
+      return false;
+    });
+  }
+
+  /** Launches the next fetch when `ms` have passed, whatever the date does, if `isDue` then says so. */
+  #launchAfter(entry: Entry, ms: number, isDue: () => boolean): void {
     entry.timer?.cancel();
-    entry.timer = this.#clock.setTimer(
-      waitMs,
-      () => {
-        if (due.getTime() > this.#clock.wallTime().getTime()) this.#schedule(entry, due);
-        else if (entry.flight === undefined) void this.#launch(entry, "background").catch(() => {});
-      },
-      { background: true },
-    );
+    const fire = (): void => {
+      if (entry.flight === undefined && isDue()) void this.#launch(entry, "background").catch(() => {});
+    };
+    entry.timer = this.#clock.setTimer(ms, fire, { background: true });
   }
 
   #forget(entry: Entry): void {
@@ -232,7 +239,7 @@ export class CertificateStore implements Component {
   }
 }
 
-/** A CA that answers with certificates beyond their half life must not be asked in a loop. */
+/** Near the end of a certificate neither half of the rest nor the retry may become a loop. */
 const minWaitMs = 500;
 const maxWaitMs = 3_600_000;
 
@@ -258,9 +265,28 @@ function forgotten(entry: Entry): IdentityError {
   );
 }
 
-function halfLife(certificate: Certificate): Date {
+/**
+ * Half life, as ztunnel. When that is past on arrival (a short life, of which two backdated minutes are a large part; a CA whose
+ * clock is behind): half of what is left, or the CA would be asked without end.
+ */
+function renewalTime(certificate: Certificate, now: Date): Date {
   const begin = certificate.notBefore.getTime();
-  return new Date(begin + (certificate.notAfter.getTime() - begin) / 2);
+  const end = certificate.notAfter.getTime();
+  const halfLife = (begin + end) / 2;
+  return new Date(halfLife > now.getTime() ? halfLife : (now.getTime() + end) / 2);
+}
+
+/** A source that promises too much must not make callers hold what peers refuse. */
+function checkObtained(certificate: Certificate, entry: Entry, now: Date): void {
+  const { identity, notBefore, notAfter } = certificate;
+  if (!equalIdentity(identity, entry.identity))
+    throw new IdentityError("CERTIFICATE_INVALID", `Asked for ${entry.key}, got ${formatSpiffeId(identity)}`);
+  if (isValidAt(certificate, now)) return;
+  const life = `from ${notBefore.toISOString()} to ${notAfter.toISOString()}`;
+  throw new IdentityError(
+    "CERTIFICATE_INVALID",
+    `The certificate for ${entry.key} is valid ${life}, now is ${now.toISOString()}`,
+  );
 }
 
 function dump(entry: Entry, now: Date): CertificateDump {

@@ -2,41 +2,44 @@
 export const fetchPriority = { realtime: 0, warmup: 1, background: 2 } as const;
 export type FetchPriority = keyof typeof fetchPriority;
 
-interface Job {
-  readonly key: string;
-  priority: FetchPriority;
-  readonly run: () => Promise<void>;
-}
+const mostUrgentFirst = ["realtime", "warmup", "background"] as const satisfies readonly FetchPriority[];
 
-/** Runs jobs, at most `concurrency` at once, the most urgent first and equals in order. A job never rejects: it settles its own outcome. */
+type Job = () => Promise<void>;
+
+/**
+ * Runs jobs, at most `concurrency` at once, the most urgent first and equals in order; a raised job comes last of its new
+ * priority. A job never rejects: it settles its own outcome. A key waits once at most. Every operation is O(1).
+ */
 export class FetchQueue {
   readonly #concurrency: number;
-  #waiting: Job[] = [];
+  readonly #waiting: Readonly<Record<FetchPriority, Map<string, Job>>> = {
+    realtime: new Map(),
+    warmup: new Map(),
+    background: new Map(),
+  };
   #running = 0;
 
   constructor(concurrency: number) {
     this.#concurrency = concurrency;
   }
 
-  /** Jobs that have not begun. */
-  get waiting(): number {
-    return this.#waiting.length;
-  }
-
-  push(key: string, priority: FetchPriority, run: () => Promise<void>): void {
-    this.#waiting.push({ key, priority, run });
+  push(key: string, priority: FetchPriority, job: Job): void {
+    this.#waiting[priority].set(key, job);
     this.#next();
   }
 
   /** Makes a waiting job at least this urgent. */
   raise(key: string, priority: FetchPriority): void {
-    const job = this.#waiting.find((one) => one.key === key);
-    if (job !== undefined && fetchPriority[priority] < fetchPriority[job.priority]) job.priority = priority;
+    const held = mostUrgentFirst.find((one) => this.#waiting[one].has(key));
+    const job = held && this.#waiting[held].get(key);
+    if (held === undefined || job === undefined || fetchPriority[priority] >= fetchPriority[held]) return;
+    this.#waiting[held].delete(key);
+    this.#waiting[priority].set(key, job);
   }
 
   /** Takes a waiting job back. */
   remove(key: string): void {
-    this.#waiting = this.#waiting.filter((job) => job.key !== key);
+    for (const priority of mostUrgentFirst) this.#waiting[priority].delete(key);
   }
 
   #next(): void {
@@ -44,7 +47,7 @@ export class FetchQueue {
       const job = this.#takeMostUrgent();
       if (job === undefined) return;
       this.#running++;
-      void job.run().finally(() => {
+      void job().finally(() => {
         this.#running--;
         this.#next();
       });
@@ -52,10 +55,12 @@ export class FetchQueue {
   }
 
   #takeMostUrgent(): Job | undefined {
-    let best = 0;
-    for (const [index, job] of this.#waiting.entries()) {
-      if (fetchPriority[job.priority] < fetchPriority[this.#waiting[best]?.priority ?? "background"]) best = index;
+    for (const priority of mostUrgentFirst) {
+      for (const [key, job] of this.#waiting[priority]) {
+        this.#waiting[priority].delete(key);
+        return job;
+      }
     }
-    return this.#waiting.splice(best, 1)[0];
+    return undefined;
   }
 }
