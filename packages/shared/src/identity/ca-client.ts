@@ -19,10 +19,11 @@ import { isLoopback } from "../model/address.ts";
 import { formatSpiffeId, type Identity } from "../model/identity.ts";
 import { type Clock, systemClock } from "../process/clock.ts";
 import { createCertificateMethod, impersonatedIdentityKey } from "./ca-method.ts";
-import { type Certificate, checkIssuedChain, splitCertificates } from "./certificate.ts";
+import { type Certificate, checkIssuedChain, readX509, splitCertificates } from "./certificate.ts";
 import type { CertificateSource } from "./certificate-authority.ts";
 import { createCsr } from "./csr.ts";
 import { IdentityError } from "./errors.ts";
+import { defaultTtlMs } from "./issue-certificate.ts";
 import { createKeyPair, formatPrivateKey } from "./key-pair.ts";
 import { parseTrustBundle } from "./trust-bundle.ts";
 
@@ -51,13 +52,14 @@ export interface CaClientOptions {
 
 /** A {@link CertificateSource} that must be closed. */
 export interface CaClient extends CertificateSource {
+  /** Ends calls that wait for a connection; later calls fail with `CA_UNAVAILABLE`. Idempotent. */
   close(): void;
 }
 
 /**
  * Speaks istio.v1.auth.IstioCertificateService. Errors: `CA_UNAVAILABLE` (retryable: no connection, deadline), `CA_REFUSED` (token or
- * identity not accepted), `CA_FAILED` (any other status), `CA_RESPONSE_INVALID` (the answer does not verify).
- * Throws `CA_CONFIG_INVALID` when the address is not usable.
+ * identity not accepted), `CA_FAILED` (any other status), `CA_RESPONSE_INVALID` (the answer does not verify), `CA_CONFIG_INVALID`
+ * (token or roots cannot be read; thrown at once when the address is not usable).
  */
 export function createCaClient(
   options: CaClientOptions,
@@ -66,15 +68,18 @@ export function createCaClient(
   const target = parseCaAddress(options.address);
   let channel: { readonly rootPem: string | undefined; readonly client: Client } | undefined;
 
+  let closed = false;
   const closeChannel = (): void => {
     channel?.client.close();
     channel = undefined;
   };
   const openChannel = async (): Promise<Client> => {
     const rootPem = target.secure ? await readInput("root certificates", options.rootPem) : undefined;
+    if (closed) throw new IdentityError("CA_UNAVAILABLE", "The client of the CA has been closed");
     if (channel !== undefined && channel.rootPem === rootPem) return channel.client;
+    const channelCredentials = createCredentials(target, rootPem, options.alternativeHostname);
     closeChannel();
-    const client = new Client(target.hostPort, createCredentials(target, rootPem, options.alternativeHostname), {
+    const client = new Client(target.hostPort, channelCredentials, {
       "grpc.max_receive_message_length": options.maxMessageBytes ?? 1024 * 1024,
       "grpc.keepalive_time_ms": 30_000,
       "grpc.keepalive_timeout_ms": 10_000,
@@ -105,16 +110,18 @@ export function createCaClient(
         response = await call({ client, request, metadata, deadlineMs: options.deadlineMs ?? 10_000, signal });
       } catch (error) {
         // A channel that failed would back off on its own; the next attempt, which the store paces, dials anew.
-        if (isServiceError(error) && error.code === status.UNAVAILABLE) closeChannel();
+        // By then a later call may have opened another one.
+        if (isServiceError(error) && error.code === status.UNAVAILABLE && channel?.client === client) closeChannel();
         throw convertError(error, identity, options.address);
       }
       return readResponse(response, identity, { privateKeyPem: formatPrivateKey(keyPair), now: clock.wallTime() });
     },
-    close: closeChannel,
+    close: () => {
+      closed = true;
+      closeChannel();
+    },
   };
 }
-
-const defaultTtlMs = 24 * 3600 * 1000;
 
 interface CaTarget {
   readonly secure: boolean;
@@ -129,7 +136,8 @@ function parseCaAddress(address: string): CaTarget {
   };
   const url = URL.canParse(text) ? new URL(text) : fail("give https://host:port");
   if (url.protocol !== "https:" && url.protocol !== "http:") fail("the scheme must be https");
-  if (url.pathname !== "/" || url.search !== "" || url.username !== "") fail("give only host and port");
+  const extras = url.search + url.hash + url.username + url.password;
+  if (url.pathname !== "/" || extras !== "") fail("give only host and port");
   const secure = url.protocol === "https:";
   const host = url.hostname.replace(/^\[|\]$/g, "");
   if (!secure && !isLoopback(host) && host !== "localhost") fail("http would send the token in clear; use https");
@@ -149,7 +157,7 @@ function createCredentials(
   alternative: string | undefined,
 ): ChannelCredentials {
   if (!target.secure) return credentials.createInsecure();
-  const roots = rootPem === undefined ? null : Buffer.from(rootPem);
+  const roots = rootPem === undefined ? null : Buffer.from(readRoots(rootPem));
   return credentials.createSsl(roots, null, null, {
     // The name given here may be the stand-in above: what is checked are the configured ones.
     checkServerIdentity: (_name: string, certificate: PeerCertificate) => {
@@ -158,6 +166,20 @@ function createCredentials(
       return checkServerIdentity(alternative, certificate);
     },
   });
+}
+
+/** Node takes any text for roots and then trusts nobody: what is wrong would be told as a failed handshake. */
+function readRoots(pem: string): string {
+  try {
+    const roots = splitCertificates(pem);
+    if (roots.length === 0) throw new Error("there is no certificate in it");
+    for (const root of roots) readX509(root);
+    return roots.join("");
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    const message = `The root certificates for the CA are not usable: ${reason}`;
+    throw new IdentityError("CA_CONFIG_INVALID", message, { cause, retryable: true });
+  }
 }
 
 async function createMetadata(options: CaClientOptions): Promise<Metadata> {
