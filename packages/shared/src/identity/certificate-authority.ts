@@ -1,8 +1,10 @@
+import type { X509Certificate } from "node:crypto";
 import type { Identity } from "../model/identity.ts";
 import { type Clock, systemClock } from "../process/clock.ts";
-import { type Certificate, splitCertificates } from "./certificate.ts";
+import { type Certificate, findPath, readX509, splitCertificates } from "./certificate.ts";
 import { verifyCsr } from "./csr.ts";
-import { type AuthorityCertificate, createIssuer, issueCertificate } from "./issue-certificate.ts";
+import { IdentityError } from "./errors.ts";
+import { type AuthorityCertificate, createIssuer, issueCertificate, type Issuer } from "./issue-certificate.ts";
 import { parseTrustBundle } from "./trust-bundle.ts";
 
 /** Obtains certificates; the client's side. */
@@ -30,12 +32,29 @@ export interface AuthorityOptions {
   readonly clock?: Clock;
 }
 
+/** A wrong order or a missing link would be found by every client instead of here. */
+function checkSentChain(issuer: Issuer, intermediates: readonly string[], roots: readonly string[]): void {
+  const chain = intermediates.map((pem) => readX509(pem));
+  const rootCertificates = roots.map((pem) => readX509(pem));
+  // A cross-signed certificate of the same key serves as well.
+  const isOwn = (one: X509Certificate): boolean => one.checkPrivateKey(issuer.privateKey);
+  const [first] = chain;
+  if (first === undefined ? !rootCertificates.some(isOwn) : !isOwn(first))
+    throw new IdentityError(
+      "CERTIFICATE_INVALID",
+      "The authority's certificate is neither a root nor the first of the intermediates",
+    );
+  if (first !== undefined) findPath(chain, rootCertificates);
+}
+
 /** An authority over one CA certificate. Throws `CERTIFICATE_INVALID` or `TRUST_BUNDLE_INVALID` for bad material. */
 export function createCertificateAuthority(options: AuthorityOptions): CertificateAuthority {
   const { clock = systemClock } = options;
   const issuer = createIssuer(options.authority);
   const intermediates = splitCertificates(options.intermediatesPem ?? "");
-  const rootBundlePem = parseTrustBundle(options.rootBundlePem).join("");
+  const roots = parseTrustBundle(options.rootBundlePem);
+  checkSentChain(issuer, intermediates, roots);
+  const rootBundlePem = roots.join("");
   return {
     rootBundlePem,
     sign: (csrPem, grant) => {

@@ -1,8 +1,9 @@
 import { X509Certificate } from "node:crypto";
+import { readUriSans } from "@hairpin/wire";
 import { equalIdentity, formatSpiffeId, type Identity, parseSpiffeId } from "../model/identity.ts";
 import { IdentityError } from "./errors.ts";
+import { extendedKeyUsageOid } from "./extension.ts";
 import { parseKeyPair } from "./key-pair.ts";
-import { readCertificateFields, readUris } from "./extension.ts";
 import { formatPem, parsePemOf } from "./pem.ts";
 
 /** A workload's certificate with everything TLS needs. PEM texts. */
@@ -22,12 +23,12 @@ export interface Certificate {
 }
 
 /**
- * The identity a certificate proves: its one URI name, read from DER. Throws `CERTIFICATE_INVALID`: not strict DER, no or several
- * URI names, or not an Istio SPIFFE ID.
+ * The identity a certificate proves: its one URI name, read from DER by the same reader that judges peers. Throws
+ * `CERTIFICATE_INVALID`: not strict DER, no or several URI names, or not an Istio SPIFFE ID.
  */
 export function readCertificateIdentity(der: Uint8Array): Identity {
   try {
-    const uris = readUris(readCertificateFields(der));
+    const uris = readUriSans(der);
     if (uris.length !== 1) throw new Error(`it has ${uris.length} URI names instead of one`);
     return parseSpiffeId(uris[0] ?? "");
   } catch (cause) {
@@ -58,8 +59,9 @@ export interface IssuedChain {
 const maxChainLength = 5;
 
 /**
- * Checks what a CA answered and makes a {@link Certificate} of it: the leaf is for `expected` and fits the private key, each
- * certificate is signed by the next and the last by one of the roots, all are valid at `now`. Throws `CERTIFICATE_INVALID`.
+ * Checks what a CA answered and makes a {@link Certificate} of it: the leaf is for `expected`, for both ends of TLS, and fits
+ * the private key; each certificate is signed by the next and the last by one of the roots; all are valid at `now`. Throws
+ * `CERTIFICATE_INVALID`.
  */
 export function checkIssuedChain(issued: IssuedChain, expected: Identity, now: Date): Certificate {
   const chain = issued.chain.map((pem) => readX509(pem));
@@ -73,6 +75,7 @@ export function checkIssuedChain(issued: IssuedChain, expected: Identity, now: D
   if (!equalIdentity(identity, expected))
     throw invalid(`it is for ${formatSpiffeId(identity)} instead of ${formatSpiffeId(expected)}`);
   if (leaf.ca) throw invalid("it is a CA certificate");
+  checkUsages(leaf);
   checkKey(leaf, issued.privateKeyPem);
   const path = findPath(chain, roots);
   for (const certificate of path) checkDates(certificate, now);
@@ -105,8 +108,14 @@ export function readX509(pem: string): X509Certificate {
   }
 }
 
-/** The whole path from leaf to root. A root that the CA put into the chain as well is not counted twice. */
-function findPath(chain: readonly X509Certificate[], roots: readonly X509Certificate[]): readonly X509Certificate[] {
+/**
+ * The whole path from leaf to root. A root that the CA put into the chain as well is not counted twice. Throws
+ * `CERTIFICATE_INVALID`: a link or the root is missing.
+ */
+export function findPath(
+  chain: readonly X509Certificate[],
+  roots: readonly X509Certificate[],
+): readonly X509Certificate[] {
   const isRoot = (one: X509Certificate): boolean => roots.some((root) => root.fingerprint256 === one.fingerprint256);
   const path = chain.filter((one, index) => index === 0 || !isRoot(one));
   for (const [index, certificate] of path.entries()) {
@@ -127,6 +136,14 @@ function isIssuedBy(certificate: X509Certificate, issuer: X509Certificate): bool
 function checkKey(leaf: X509Certificate, privateKeyPem: string): void {
   const { publicKey } = parseKeyPair(privateKeyPem);
   if (!leaf.publicKey.equals(publicKey)) throw invalid("it is for another key");
+}
+
+/** One certificate serves both directions. Without the extension nothing is restricted (RFC 5280 §4.2.1.12). */
+function checkUsages(leaf: X509Certificate): void {
+  const usages: readonly string[] | undefined = leaf.keyUsage;
+  for (const [name, oid] of Object.entries(extendedKeyUsageOid)) {
+    if (usages !== undefined && !usages.includes(oid)) throw invalid(`it is not for ${name}`);
+  }
 }
 
 function checkDates(certificate: X509Certificate, now: Date): void {

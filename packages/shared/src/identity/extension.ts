@@ -34,7 +34,7 @@ export const extensionOid = {
 const keyUsageBit = { digitalSignature: 0, keyEncipherment: 2, keyCertSign: 5, cRLSign: 6 } as const;
 export type KeyUsage = keyof typeof keyUsageBit;
 
-const extendedKeyUsageOid = { serverAuth: "1.3.6.1.5.5.7.3.1", clientAuth: "1.3.6.1.5.5.7.3.2" } as const;
+export const extendedKeyUsageOid = { serverAuth: "1.3.6.1.5.5.7.3.1", clientAuth: "1.3.6.1.5.5.7.3.2" } as const;
 export type ExtendedKeyUsage = keyof typeof extendedKeyUsageOid;
 
 export interface SubjectAltNames {
@@ -129,21 +129,4 @@ export function readSubjectKeyIdentifier(fields: CertificateFields): Uint8Array 
   const content = fields.extensions.get(extensionOid.subjectKeyIdentifier);
   if (content === undefined) return undefined;
   return contentOf(parseDer(content), forge.asn1.Type.OCTETSTRING, "subject key identifier");
-}
-
-/** URI names in order, byte-exact. Throws `Error` when one is not ASCII. */
-export function readUris(fields: CertificateFields): string[] {
-  const content = fields.extensions.get(extensionOid.subjectAltName);
-  if (content === undefined) return [];
-  return childrenOf(parseDer(content), "subjectAltName")
-    .filter((name) => findTagged([name], 6) !== undefined)
-    .map((name) => asciiOf(name));
-}
-
-function asciiOf(name: Asn1): string {
-  const { value } = name;
-  // IA5String: 7 bits; NUL and other controls have no place in a URI (RFC 3986).
-  if (name.constructed || typeof value !== "string" || !/^[\x21-\x7e]*$/.test(value))
-    throw new Error("a URI name is not plain ASCII");
-  return value;
 }

@@ -1,6 +1,6 @@
 import { type KeyObject, randomBytes, X509Certificate } from "node:crypto";
-import { formatSpiffeId, type Identity } from "../model/identity.ts";
-import { decimalSerial, readX509 } from "./certificate.ts";
+import { equalIdentity, formatSpiffeId, type Identity } from "../model/identity.ts";
+import { decimalSerial, readCertificateIdentity, readX509 } from "./certificate.ts";
 import {
   type Asn1,
   bitString,
@@ -18,6 +18,7 @@ import { IdentityError } from "./errors.ts";
 import {
   authorityKeyIdentifier,
   basicConstraints,
+  type CertificateFields,
   type ExtendedKeyUsage,
   extendedKeyUsage,
   keyIdentifier,
@@ -82,15 +83,15 @@ export interface CertificateTemplate {
   readonly extendedKeyUsages?: readonly ExtendedKeyUsage[];
 }
 
-/** Reads a CA certificate and its key. Throws `CERTIFICATE_INVALID` when they do not fit or it is no CA. */
+/** Reads a CA certificate (the first of the text) and its key. Throws `CERTIFICATE_INVALID`: unreadable, no CA, they do not fit, or not EC or RSA. */
 export function createIssuer(authority: AuthorityCertificate): Issuer {
   const certificate = readX509(authority.certificatePem);
-  const { privateKey } = parseKeyPair(authority.privateKeyPem);
+  const { privateKey } = readIssuerKey(authority.privateKeyPem);
   if (!certificate.ca)
     throw new IdentityError("CERTIFICATE_INVALID", "The issuer's certificate is not a CA certificate");
   if (!certificate.checkPrivateKey(privateKey))
     throw new IdentityError("CERTIFICATE_INVALID", "The issuer's private key does not fit its certificate");
-  const fields = readCertificateFields(certificate.raw);
+  const fields = readIssuerFields(certificate);
   return {
     certificatePem: authority.certificatePem,
     certificate,
@@ -102,15 +103,41 @@ export function createIssuer(authority: AuthorityCertificate): Issuer {
 
 /**
  * A workload certificate by istiod's profile: one critical SPIFFE URI, empty subject, serverAuth and clientAuth. `ttlMs` of 0 or
- * less means 24 h, above 90 days throws `CERTIFICATE_TTL_TOO_LONG`; the end is never after the issuer's. The key must have
- * proved itself before ({@link verifyCsr}).
+ * less means 24 h, above 90 days throws `CERTIFICATE_TTL_TOO_LONG`; the end is never after the issuer's (`ISSUER_EXPIRED` when
+ * that is past). The key must have proved itself before ({@link verifyCsr}). `CERTIFICATE_INVALID`: a key or an identity that no
+ * certificate can have.
  */
 export function issueCertificate(
   issuer: Issuer,
   request: { readonly publicKey: KeyObject; readonly identity: Identity; readonly ttlMs: number },
   now: Date,
 ): IssuedCertificate {
-  return issueLeaf(issuer, { ...request, names: { uris: [formatSpiffeId(request.identity)] } }, now);
+  const issued = issueLeaf(issuer, { ...request, names: { uris: [formatSpiffeId(request.identity)] } }, now);
+  // An identity with a slash or a NUL in a part would be another's when read back.
+  if (!equalIdentity(readCertificateIdentity(readX509(issued.pem).raw), request.identity))
+    throw new IdentityError("CERTIFICATE_INVALID", `${formatSpiffeId(request.identity)} is not an identity`);
+  return issued;
+}
+
+function readIssuerKey(pem: string): KeyPair {
+  let keyPair: KeyPair;
+  try {
+    keyPair = parseKeyPair(pem);
+  } catch (cause) {
+    throw new IdentityError("CERTIFICATE_INVALID", "The issuer's private key is not readable", { cause });
+  }
+  const type = keyPair.privateKey.asymmetricKeyType;
+  if (type !== "ec" && type !== "rsa")
+    throw new IdentityError("CERTIFICATE_INVALID", `The issuer's key is of type ${type} instead of EC or RSA`);
+  return keyPair;
+}
+
+function readIssuerFields(certificate: X509Certificate): CertificateFields {
+  try {
+    return readCertificateFields(certificate.raw);
+  } catch (cause) {
+    throw new IdentityError("CERTIFICATE_INVALID", "The issuer's certificate is not strict DER", { cause });
+  }
 }
 
 /** A server's certificate (control plane): as {@link issueCertificate}, with host names and addresses instead. */
