@@ -9,10 +9,16 @@ import { libc } from "./libc.ts";
 const ETH_P_ALL_BIG_ENDIAN = 0x0300;
 /** struct sockaddr_ll. */
 const addressBytes = 20;
+/** <linux/if_packet.h>: see also what is not addressed to this host, such as what a bridge passes on. */
+const SOL_PACKET = 263;
+const PACKET_ADD_MEMBERSHIP = 1;
+const PACKET_MR_PROMISC = 1;
+/** struct packet_mreq. */
+const membershipBytes = 16;
 /** Segmentation offload hands over packets longer than the link's. */
 const maxPacketBytes = 128 * 1024;
 
-/** Sees the packets that pass an interface of the calling thread's network namespace. */
+/** Sees all packets that pass an interface of the calling thread's network namespace. */
 export interface PacketSocket {
   /** The next packet from its Ethernet header on, or undefined when none is waiting. Borrowed until the next call. */
   read(): Uint8Array | undefined;
@@ -31,6 +37,11 @@ export function openPacketSocket(interfaceName: string): PacketSocket {
     view.setUint16(2, ETH_P_ALL_BIG_ENDIAN, true);
     view.setInt32(4, index, true);
     check(libc.bind(fd, address, addressBytes), "bind", interfaceName);
+    const membership = allocate(membershipBytes);
+    const fields = new DataView(membership.buffer);
+    fields.setInt32(0, index, true);
+    fields.setUint16(4, PACKET_MR_PROMISC, true);
+    check(libc.setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, membership, membershipBytes), "setsockopt");
   } catch (error) {
     closeSync(fd);
     throw error;
