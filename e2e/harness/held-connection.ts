@@ -47,6 +47,11 @@ export class HeldConnection {
     return found.text ?? "";
   }
 
+  /** Waits for a line from the server. */
+  async line(wanted: RegExp): Promise<void> {
+    await this.#program.find((line): line is HoldEvent => isEvent(line, "line") && wanted.test(line.text ?? ""));
+  }
+
   send(line: string): void {
     this.#program.send(line);
   }

@@ -5,7 +5,7 @@ import type { RequestFacts } from "./request-facts.ts";
 export interface L7Decision {
   readonly allowed: boolean;
   readonly reason: string;
-  /** The policy that decided, `namespace/name`; undefined when none did. */
+  /** The policy that decided, `namespace/name`; those that could have allowed and did not, joined by commas; undefined when there is none. */
   readonly policy: string | undefined;
   /** Index of its rule that matched. */
   readonly rule: number | undefined;
@@ -51,7 +51,7 @@ export class PolicySet {
     return {
       allowed: false,
       reason: "allow policies exist, but none allowed",
-      policy: undefined,
+      policy: this.#allowing.map(({ key }) => key).join(","),
       rule: undefined,
       dryRun,
     };

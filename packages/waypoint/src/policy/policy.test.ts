@@ -194,10 +194,11 @@ describe("authorize", () => {
     expect(authorize([allowGet], request())).toMatchObject({ allowed: true, policy: "ns/get", rule: 0 });
   });
 
-  it("refuses what no ALLOW policy matches", () => {
+  it("refuses what no ALLOW policy matches, and names those that might have", () => {
     expect(authorize([allowGet], request({ method: "POST" }))).toMatchObject({
       allowed: false,
       reason: "allow policies exist, but none allowed",
+      policy: "ns/get",
     });
   });
 
