@@ -88,7 +88,7 @@ export async function acceptTunnelSession(
 }
 
 /** Serves HTTP/2 on a channel whose peer has been verified. Takes the channel over. */
-export function serveTunnels(
+function serveTunnels(
   channel: SecureChannel,
   peerIdentity: Identity,
   clock: Clock,

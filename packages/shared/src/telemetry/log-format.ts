@@ -23,7 +23,7 @@ export function displayed(text: string): Displayed {
 }
 
 /** Longer strings are cut in log lines: peers choose some of them. */
-export const maxLoggedStringLength = 4096;
+const maxLoggedStringLength = 4096;
 
 /** `<time>\t<level>\t<scope>\t<message>\t<fields>\n`; the last tab is there without fields too. */
 export function formatPlainLine(time: string, record: LogRecord): string {
@@ -94,7 +94,7 @@ function objectAsJson(value: object): string {
 }
 
 /** A string in quotes on one line; also used by the access log. */
-export function quote(text: string): string {
+function quote(text: string): string {
   return `"${escapeControls(cut(text).replaceAll(/["\\]/g, "\\$&"))}"`;
 }
 
@@ -104,7 +104,7 @@ const unsafe = /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]|\p{Cs}/u;
 const unsafeAll = new RegExp(unsafe.source, "gu");
 
 /** No text, whoever chose it, can begin a new line or steer a terminal. As Rust prints them: `\n`, `\t`, `\u{1b}`. */
-export function escapeControls(text: string): string {
+function escapeControls(text: string): string {
   if (!unsafe.test(text)) return text;
   return text.replaceAll(unsafeAll, (char) => {
     if (char === "\n") return "\\n";

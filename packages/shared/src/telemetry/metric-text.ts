@@ -15,12 +15,12 @@ export interface ExpositionFormat {
   readonly openMetrics: boolean;
 }
 
-export const prometheusText: ExpositionFormat = {
+const prometheusText: ExpositionFormat = {
   contentType: "text/plain; version=0.0.4; charset=utf-8",
   openMetrics: false,
 };
 
-export const openMetricsText: ExpositionFormat = {
+const openMetricsText: ExpositionFormat = {
   contentType: "application/openmetrics-text; version=1.0.0; charset=utf-8",
   openMetrics: true,
 };
@@ -51,7 +51,7 @@ export function formatSample(name: string, sample: Sample): string {
   return `${name}${sample.suffix}${labels} ${formatMetricValue(sample.value)}\n`;
 }
 
-export function formatMetricValue(value: number): string {
+function formatMetricValue(value: number): string {
   if (value === Infinity) return "+Inf";
   if (value === -Infinity) return "-Inf";
   return Number.isNaN(value) ? "NaN" : String(value);

@@ -6,7 +6,7 @@ import type { Http2Session, Http2Stream, Http2StreamHandler } from "../types.ts"
 import { parseFrames, rawFrame, type RawFrame } from "./frames.ts";
 
 /** Keeps every event of a stream as a line; consecutive data is one line, since its cuts follow the input's. */
-export function recordStream(events: string[], stream: Http2Stream): Http2StreamHandler {
+function recordStream(events: string[], stream: Http2Stream): Http2StreamHandler {
   const { id } = stream;
   return {
     onData: (chunk) => {
@@ -24,7 +24,7 @@ export function recordStream(events: string[], stream: Http2Stream): Http2Stream
   };
 }
 
-export function formatHeaders(headers: HeaderList): string {
+function formatHeaders(headers: HeaderList): string {
   return headers.map(({ name, value }) => `${name}=${value}`).join(" ");
 }
 
