@@ -53,16 +53,6 @@ export class DnsServer {
     return server;
   }
 
-  /** What TCP is bound to, for tests. */
-  get tcpPorts(): readonly number[] {
-    return this.#tcp.map((listener) => listener.address.port);
-  }
-
-  /** What UDP is bound to, for tests. */
-  get udpPorts(): readonly number[] {
-    return this.#udp.map((socket) => socket.address().port);
-  }
-
   /** Ends everything at once; clients ask again. Idempotent. */
   close(): Promise<void> {
     this.#closed ??= this.#close();

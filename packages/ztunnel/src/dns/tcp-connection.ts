@@ -12,7 +12,8 @@ export interface TcpConnectionOptions {
 /**
  * One client that came by TCP. Queries may be pipelined; answers come as they are ready (RFC 7766 §7). Bytes that make no
  * whole query do not count as activity, so the client cannot hold the connection by them.
- * Open → ending (the client ended its direction, answers are owed) → closed.
+ * Open → ending (the client ended its direction, answers are owed) → ended (we ended ours, too or for idleness) → closed, at
+ * the latest one more timeout later.
  */
 export class TcpConnection {
   readonly #channel: ByteChannel;
@@ -26,6 +27,7 @@ export class TcpConnection {
   #underWay = 0;
   #blocked = false;
   #ending = false;
+  #ended = false;
   #timer: Timer | undefined;
 
   /** Owns the channel. `answer` must not reject. */
@@ -45,6 +47,7 @@ export class TcpConnection {
     this.#options = options;
     channel.setHandler({
       onData: (chunk) => {
+        if (this.#ended) return;
         this.#waiting.push(...this.#reader.push(chunk));
         this.#proceed();
       },
@@ -79,7 +82,7 @@ export class TcpConnection {
     }
     if (this.#waiting.length > 0 || this.#blocked) this.#channel.pause();
     else this.#channel.resume();
-    if (this.#ending && this.#waiting.length === 0 && this.#underWay === 0) this.#channel.end();
+    if (this.#ending && this.#waiting.length === 0 && this.#underWay === 0) this.#end();
   }
 
   #begin(query: Buffer): void {
@@ -98,6 +101,14 @@ export class TcpConnection {
 
   #restartTimer(): void {
     this.#timer?.cancel();
-    this.#timer = this.#clock.setTimer(this.#options.idleTimeoutMs, () => this.close(), { background: true });
+    const onIdle = (): void => (this.#ended ? this.close() : this.#end());
+    this.#timer = this.#clock.setTimer(this.#options.idleTimeoutMs, onIdle, { background: true });
+  }
+
+  #end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#channel.end();
+    this.#restartTimer();
   }
 }

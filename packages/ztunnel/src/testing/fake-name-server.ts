@@ -14,8 +14,8 @@ export interface SeenQuery {
   readonly port: number;
 }
 
-/** The answer's bytes; undefined: silence (UDP), or the end of the connection (TCP). */
-export type NameServerBehaviour = (query: SeenQuery) => Buffer | undefined;
+/** The bytes of the answers; none: silence (UDP), or the end of the connection (TCP). */
+export type NameServerBehaviour = (query: SeenQuery) => readonly Buffer[];
 
 export interface FakeNameServer extends AsyncDisposable {
   readonly address: SocketAddress;
@@ -55,13 +55,12 @@ export function serveNames(
   const { udp, tcp } = sockets;
   const seen: SeenQuery[] = [];
   const connections = new Set<net.Socket>();
-  const hear = (query: SeenQuery): Buffer | undefined => {
+  const hear = (query: SeenQuery): readonly Buffer[] => {
     seen.push(query);
     return behave(query);
   };
   udp.on("message", (bytes, peer) => {
-    const answer = hear({ protocol: "udp", bytes, port: peer.port });
-    if (answer) udp.send(answer, peer.port, peer.address);
+    for (const answer of hear({ protocol: "udp", bytes, port: peer.port })) udp.send(answer, peer.port, peer.address);
   });
   tcp.on("connection", (socket) => {
     connections.add(socket);
@@ -73,9 +72,9 @@ export function serveNames(
       if (received.length < 2 || received.length < 2 + received.readUInt16BE(0)) return;
       const bytes = received.subarray(2, 2 + received.readUInt16BE(0));
       received = received.subarray(2 + bytes.length);
-      const answer = hear({ protocol: "tcp", bytes, port: socket.remotePort ?? 0 });
-      if (answer) socket.write(framed(answer));
-      else socket.end();
+      const answers = hear({ protocol: "tcp", bytes, port: socket.remotePort ?? 0 });
+      for (const answer of answers) socket.write(framed(answer));
+      if (answers.length === 0) socket.end();
     });
   });
   return {

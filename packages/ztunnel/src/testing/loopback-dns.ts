@@ -47,8 +47,9 @@ export interface LoopbackDns extends AsyncDisposable {
   readonly lines: readonly string[];
   readonly pending: Limit;
   readonly connections: Limit;
-  readonly tcpPort: number;
-  readonly udpPort: number;
+  readonly handler: QueryHandler;
+  /** Of UDP and TCP. */
+  readonly port: number;
   close(): Promise<void>;
 }
 
@@ -73,8 +74,9 @@ export async function startLoopbackDns(options: LoopbackDnsOptions = {}): Promis
     { mesh, forwarder, metrics, pending, clock, logger: logger.child("dns"), random: () => 0 },
     { clusterDomain: "cluster.local", ipv6: true, clientWaitMs: 5000 },
   );
+  const port = await freePort();
   const server = await DnsServer.start(
-    [{ ip: "127.0.0.1", port: 0 }],
+    [{ ip: "127.0.0.1", port }],
     { network: loopbackSockets, handler, connections, onLimit: () => metrics.limit("connections"), clock, logger },
     { idleTimeoutMs: options.tcpIdleTimeoutMs ?? 5000, maxPipelined: options.maxPipelined ?? 16 },
   );
@@ -82,19 +84,25 @@ export async function startLoopbackDns(options: LoopbackDnsOptions = {}): Promis
     closing.abort(new Error("The DNS server was closed"));
     await server.close();
   };
-  const [tcpPort = 0] = server.tcpPorts;
-  const [udpPort = 0] = server.udpPorts;
   return {
     mesh,
     metrics: registry,
     lines,
     pending,
     connections,
-    tcpPort,
-    udpPort,
+    handler,
+    port,
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+/** One that nobody has at this moment. */
+async function freePort(): Promise<number> {
+  const socket = await loopbackSockets.bindUdp({ ip: "127.0.0.1", port: 0 });
+  const { port } = socket.address();
+  await new Promise<void>((resolve) => socket.close(() => resolve()));
+  return port;
 }
 
 /** A query as an ordinary resolver sends it. */
