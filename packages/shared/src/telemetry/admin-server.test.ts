@@ -128,9 +128,12 @@ describe("startAdminServer", () => {
 
   it("compresses long answers for those who can read them", async () => {
     const base = await serve([["GET /long", () => ({ body: "x".repeat(5_000) })]]);
-    const response = await fetch(`${base}/long`, { headers: { "accept-encoding": "gzip" } });
-    expect(response.headers.get("content-encoding")).toBe("gzip");
-    expect(await response.text()).toBe("x".repeat(5_000));
+    for (const encoding of ["gzip", "br", "zstd"]) {
+      const accepted = `deflate, ${encoding};q=0.5`;
+      const response = await fetch(`${base}/long`, { headers: { "accept-encoding": accepted } });
+      expect(response.headers.get("content-encoding")).toBe(encoding);
+      expect(await response.text()).toBe("x".repeat(5_000));
+    }
     const plain = await get(`${base}/long`, { "accept-encoding": "gzip;q=0" });
     expect(plain.body).toBe("x".repeat(5_000));
   });

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { type AddressInfo, isIP } from "node:net";
 import { promisify } from "node:util";
-import { gzip } from "node:zlib";
+import { brotliCompress, constants as zlib, gzip, zstdCompress } from "node:zlib";
 import { errorMessage } from "../process/mesh-error.ts";
 import type { Logger } from "./logger.ts";
 
@@ -127,9 +127,10 @@ async function send(request: IncomingMessage, response: ServerResponse, result: 
   response.setHeader("x-content-type-options", "nosniff");
   response.setHeader("cache-control", "no-store");
   for (const [name, value] of Object.entries(result.headers ?? {})) response.setHeader(name, value);
-  if (body.length >= minCompressedBytes && acceptsGzip(request)) {
-    body = await compress(body);
-    response.setHeader("content-encoding", "gzip");
+  const encoding = body.length < minCompressedBytes ? undefined : chooseEncoding(request);
+  if (encoding !== undefined) {
+    body = await compressors[encoding](body);
+    response.setHeader("content-encoding", encoding);
   }
   response.setHeader("content-length", body.length);
   // An unread body would be taken for the next request's head.
@@ -139,10 +140,24 @@ async function send(request: IncomingMessage, response: ServerResponse, result: 
   response.end(body);
 }
 
-const compress = promisify<Uint8Array, Buffer>(gzip);
+const compressBrotli = promisify<Uint8Array, object, Buffer>(brotliCompress);
 
-function acceptsGzip(request: IncomingMessage): boolean {
-  return /(?:^|[\s,])gzip(?!\s*;\s*q=0(?:\.0*)?(?:\s|,|$))/i.test(request.headers["accept-encoding"] ?? "");
+/** What ztunnel compresses with, the best known first. Brotli's default quality would take a second for a large dump. */
+const compressors = {
+  gzip: promisify<Uint8Array, Buffer>(gzip),
+  zstd: promisify<Uint8Array, Buffer>(zstdCompress),
+  br: async (body: Uint8Array) => await compressBrotli(body, { params: { [zlib.BROTLI_PARAM_QUALITY]: 4 } }),
+} as const;
+const encodings = ["gzip", "zstd", "br"] as const;
+
+function chooseEncoding(request: IncomingMessage): keyof typeof compressors | undefined {
+  const accepted = String(request.headers["accept-encoding"] ?? "")
+    .toLowerCase()
+    .split(",")
+    .map((part) => part.split(";").map((word) => word.trim()))
+    .filter(([, weight = ""]) => !/^q=0(?:\.0*)?$/.test(weight))
+    .map(([name]) => name);
+  return encodings.find((name) => accepted.includes(name));
 }
 
 function addressOf(server: Server): AddressInfo {
