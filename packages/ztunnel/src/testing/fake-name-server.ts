@@ -3,6 +3,7 @@ import { createSocket, type Socket as UdpSocket } from "node:dgram";
 import { once } from "node:events";
 import net from "node:net";
 import type { SocketAddress } from "@hairpin/shared/model";
+import { errorCode } from "@hairpin/shared/process";
 import { decode, encode, type Packet } from "dns-packet";
 
 export type NameServerProtocol = "udp" | "tcp";
@@ -36,14 +37,33 @@ export function answerWith(query: Buffer, answers: readonly string[], more: Part
 }
 
 export async function startNameServer(behave: NameServerBehaviour): Promise<FakeNameServer> {
-  const udp = createSocket("udp4");
-  udp.bind(0, "127.0.0.1");
-  await once(udp, "listening");
-  const { port } = udp.address();
-  const tcp = net.createServer();
-  tcp.listen(port, "127.0.0.1");
-  await once(tcp, "listening");
-  return serveNames({ ip: "127.0.0.1", port }, { udp, tcp }, behave);
+  return await onFreePort(async (port) => {
+    const udp = createSocket("udp4");
+    udp.bind(port, "127.0.0.1");
+    await once(udp, "listening");
+    const tcp = net.createServer();
+    tcp.listen(port, "127.0.0.1");
+    await once(tcp, "listening").catch((error: unknown) => {
+      udp.close();
+      throw error;
+    });
+    return serveNames({ ip: "127.0.0.1", port }, { udp, tcp }, behave);
+  });
+}
+
+/** Takes one number for UDP and TCP: another when somebody has it for the one or the other. */
+export async function onFreePort<T>(start: (port: number) => Promise<T>): Promise<T> {
+  for (let attempt = 0; ; attempt++) {
+    const probe = net.createServer().listen(0, "127.0.0.1");
+    await once(probe, "listening");
+    const { port } = probe.address() as net.AddressInfo;
+    await new Promise((resolve) => probe.close(resolve));
+    try {
+      return await start(port);
+    } catch (error) {
+      if (errorCode(error) !== "EADDRINUSE" || attempt === 20) throw error;
+    }
+  }
 }
 
 /** Owns the sockets. */

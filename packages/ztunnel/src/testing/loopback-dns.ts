@@ -14,7 +14,7 @@ import { Forwarder } from "../dns/forwarder.ts";
 import { Limit } from "../dns/limit.ts";
 import { QueryHandler } from "../dns/query-handler.ts";
 import type { PodNetwork } from "../pod-network.ts";
-import { framed } from "./fake-name-server.ts";
+import { framed, onFreePort } from "./fake-name-server.ts";
 
 /** Sockets of this process's own netns. */
 export const loopbackSockets: Pick<PodNetwork, "bindUdp" | "connect" | "listen"> = {
@@ -74,12 +74,15 @@ export async function startLoopbackDns(options: LoopbackDnsOptions = {}): Promis
     { mesh, forwarder, metrics, pending, clock, logger: logger.child("dns"), random: () => 0 },
     { clusterDomain: "cluster.local", ipv6: true, clientWaitMs: 5000 },
   );
-  const port = await freePort();
-  const server = await DnsServer.start(
-    [{ ip: "127.0.0.1", port }],
-    { network: loopbackSockets, handler, connections, onLimit: () => metrics.limit("connections"), clock, logger },
-    { idleTimeoutMs: options.tcpIdleTimeoutMs ?? 5000, maxPipelined: options.maxPipelined ?? 16 },
-  );
+  let port = 0;
+  const server = await onFreePort((free) => {
+    port = free;
+    return DnsServer.start(
+      [{ ip: "127.0.0.1", port }],
+      { network: loopbackSockets, handler, connections, onLimit: () => metrics.limit("connections"), clock, logger },
+      { idleTimeoutMs: options.tcpIdleTimeoutMs ?? 5000, maxPipelined: options.maxPipelined ?? 16 },
+    );
+  });
   const close = async (): Promise<void> => {
     closing.abort(new Error("The DNS server was closed"));
     await server.close();
@@ -95,14 +98,6 @@ export async function startLoopbackDns(options: LoopbackDnsOptions = {}): Promis
     close,
     [Symbol.asyncDispose]: close,
   };
-}
-
-/** One that nobody has at this moment. */
-async function freePort(): Promise<number> {
-  const socket = await loopbackSockets.bindUdp({ ip: "127.0.0.1", port: 0 });
-  const { port } = socket.address();
-  await new Promise<void>((resolve) => socket.close(() => resolve()));
-  return port;
 }
 
 /** A query as an ordinary resolver sends it. */
