@@ -25,6 +25,8 @@ export interface LocalResponse {
   readonly flag: ResponseFlag;
   /** For the access log: what and why. */
   readonly reason: string;
+  /** An HTTP/1.1 connection is not used any further: what follows on it cannot be trusted, or belongs elsewhere by now. */
+  readonly close?: boolean;
 }
 
 function local(status: number, body: string, reason: string, flag: ResponseFlag): LocalResponse {
@@ -39,15 +41,17 @@ function noAnswer(retried: boolean, resetReason: string): string {
 
 /** The one mapping from what can go wrong to what a client sees. */
 export const localResponse = {
-  badRequest: (reason: string): LocalResponse =>
-    local(400, `bad request: ${reason}\n`, reason, responseFlag.downstreamProtocolError),
+  badRequest: (reason: string): LocalResponse => ({
+    ...local(400, `bad request: ${reason}\n`, reason, responseFlag.downstreamProtocolError),
+    close: true,
+  }),
   denied: (reason: string): LocalResponse => local(403, "RBAC: access denied", reason, responseFlag.none),
   noRoute: (): LocalResponse => local(404, "", "no route matches", responseFlag.noRoute),
   badBackend: (reason: string): LocalResponse => local(500, "", reason, responseFlag.none),
   /** The waypoint itself failed: never the client's nor the application's fault. */
   internal: (reason: string): LocalResponse => local(500, "internal error", reason, responseFlag.none),
   /** The client's connection is older than the waypoint's present configuration. */
-  notManaged: (reason: string): LocalResponse => local(503, "", reason, responseFlag.noRoute),
+  notManaged: (reason: string): LocalResponse => ({ ...local(503, "", reason, responseFlag.noRoute), close: true }),
   noHealthyUpstream: (reason: string): LocalResponse =>
     local(503, "no healthy upstream", reason, responseFlag.noHealthyUpstream),
   connectFailure: (reason: string, retried = false): LocalResponse =>

@@ -352,13 +352,13 @@ export class Exchange implements Http2StreamHandler {
     this.#grpcStatus = grpcStatus;
     this.#responseBytes += headBytes(head) + body.length;
     this.#responseEnded = true;
-    const close = !this.#requestEnded;
-    stream.respond(head, { endStream: body.length === 0, close });
+    const unread = !this.#requestEnded;
+    stream.respond(head, { endStream: body.length === 0, close: unread || response.close === true });
     if (body.length > 0) {
       stream.write(body);
       stream.end();
     }
-    if (close) stream.reset(ErrorCode.NO_ERROR);
+    if (unread) stream.reset(ErrorCode.NO_ERROR);
     this.#finish();
   }
 

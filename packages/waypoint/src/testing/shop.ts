@@ -1,5 +1,5 @@
 import type { Service } from "@hairpin/shared/model";
-import type { AppPlace, TestApp } from "./apps.ts";
+import type { AppPlace } from "./apps.ts";
 import type { CapturedPort, SourceZtunnel } from "./source-ztunnel.ts";
 import {
   addressOf,
@@ -11,11 +11,11 @@ import {
   type TestPod,
 } from "./test-bed.ts";
 
-export interface Shop extends AsyncDisposable {
+export interface Shop<App extends AsyncDisposable> extends AsyncDisposable {
   readonly bed: TestBed;
   readonly service: Service;
   readonly pods: readonly TestPod[];
-  readonly apps: readonly TestApp[];
+  readonly apps: readonly App[];
   readonly client: SourceZtunnel;
   /** The service as `shop/curl` reaches it. */
   readonly web: CapturedPort;
@@ -31,11 +31,14 @@ export interface ShopOptions extends TestBedOptions {
 }
 
 /** The mesh of most tests: the Service `web` on port 80, pods that run `app` on 8080, and a client. */
-export async function openShop(app: (place: AppPlace) => Promise<TestApp>, options: ShopOptions = {}): Promise<Shop> {
+export async function openShop<App extends AsyncDisposable>(
+  app: (place: AppPlace) => Promise<App>,
+  options: ShopOptions = {},
+): Promise<Shop<App>> {
   const bed = await createTestBed(options);
   const service = bed.addService({ name: "web" });
   const pods: TestPod[] = [];
-  const apps: TestApp[] = [];
+  const apps: App[] = [];
   for (let index = 0; index < (options.pods ?? 1); index++) {
     const name = `web-${index}`;
     const pod = await bed.addPod(name, { services: serves(service) }, { captured: options.captured ?? true });

@@ -3,7 +3,7 @@
 import { randomInt } from "node:crypto";
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { hairpinWaypoint } from "@hairpin/shared/api";
-import type { AuthorizationPolicy, Service, Workload } from "@hairpin/shared/model";
+import type { AuthorizationPolicy, Service, SocketAddress, Workload } from "@hairpin/shared/model";
 import { createLogger } from "@hairpin/shared/telemetry";
 import {
   aService,
@@ -45,6 +45,8 @@ export interface TestBed extends AsyncDisposable {
   readonly authority: TestAuthority;
   readonly xds: FakeXdsServer;
   readonly waypoint: Waypoint;
+  /** Where the waypoint takes tunnels. */
+  readonly address: SocketAddress;
   /** Log lines, parsed. */
   readonly lines: readonly Record<string, unknown>[];
   /** A free address of this bed. */
@@ -124,6 +126,7 @@ export async function createTestBed(options: TestBedOptions = {}): Promise<TestB
     authority,
     xds,
     waypoint,
+    address: { ip, port: 15_008 },
     lines,
     nextIp,
     async addPod(name, fields = {}, { captured = true } = {}) {
@@ -192,8 +195,8 @@ export async function createTestBed(options: TestBedOptions = {}): Promise<TestB
       });
     },
     client(name = `${namespace}/curl`, clientIp = nextIp()) {
-      const address = { ip, port: waypoint.listener.port };
-      const client = createSourceZtunnel(authority, { identity: name, ip: clientIp }, { address, identity });
+      const at = { address: bed.address, identity };
+      const client = createSourceZtunnel(authority, { identity: name, ip: clientIp }, at);
       resources.push(client);
       return client;
     },
