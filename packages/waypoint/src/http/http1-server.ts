@@ -25,7 +25,7 @@ export interface Http1ServerOptions {
   readonly headTimeoutMs?: number;
   /** Between two requests, and before the first. Default 1 h, as Envoy. */
   readonly idleTimeoutMs?: number;
-  /** After our last byte: how long the client may take to close, so that it can read that byte. Default 5 s. */
+  /** After our last byte: how long the client may take to close, so that it can read that byte. Default 1 s. */
   readonly lingerMs?: number;
 }
 
@@ -70,7 +70,7 @@ export class Http1Server implements ByteChannelHandler {
     this.#channel = channel;
     this.#handler = components.handler;
     this.#clock = components.clock;
-    this.#options = { headTimeoutMs: 10_000, idleTimeoutMs: 60 * 60_000, lingerMs: 5000, ...options };
+    this.#options = { headTimeoutMs: 10_000, idleTimeoutMs: 60 * 60_000, lingerMs: 1000, ...options };
     this.#writer = new Http1Writer(channel);
     this.#parser = new Http1RequestParser({
       onHead: (head) => this.#open(head),

@@ -53,7 +53,7 @@ export interface RawConnection {
   readonly received: string;
   /** Resolves with what was received once it holds `text`; rejects when the connection closed without it. */
   until(text: string): Promise<string>;
-  /** Resolves with what was received once the other side ended. */
+  /** Resolves with what was received once the other side ended, and ends this one. */
   ended(): Promise<string>;
 }
 
@@ -93,6 +93,10 @@ export async function rawConnection(to: CapturedPort): Promise<RawConnection> {
       return received;
     },
     until: async (text) => await wait(() => received.includes(text)),
-    ended: async () => await wait(() => over),
+    async ended() {
+      const all = await wait(() => over);
+      socket.end();
+      return all;
+    },
   };
 }
