@@ -140,7 +140,8 @@ function parseCaAddress(address: string): CaTarget {
   if (url.pathname !== "/" || extras !== "") fail("give only host and port");
   const secure = url.protocol === "https:";
   const host = url.hostname.replace(/^\[|\]$/g, "");
-  if (!secure && !isLoopback(host) && host !== "localhost") fail("http would send the token in clear; use https");
+  const isLocal = host === "localhost" || (isIP(host) !== 0 && isLoopback(host));
+  if (!secure && !isLocal) fail("http would send the token in clear; use https");
   const defaultPort = secure ? "443" : "80";
   return { secure, host, hostPort: `${url.hostname}:${url.port || defaultPort}` };
 }
