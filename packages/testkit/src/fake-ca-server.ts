@@ -39,7 +39,7 @@ export interface FakeCaServer extends AsyncDisposable {
   readonly port: number;
   readonly rootPem: string;
   readonly calls: readonly FakeCaCall[];
-  /** Ends calls under way. Idempotent. */
+  /** Ends calls under way; when it resolves, the port is free. Idempotent. */
   close(): Promise<void>;
 }
 
@@ -82,7 +82,10 @@ export async function startFakeCaServer(options: FakeCaOptions): Promise<FakeCaS
   });
   const port = await bound.promise;
   const close = async (): Promise<void> => {
+    const ended = Promise.withResolvers<void>();
+    server.tryShutdown(() => ended.resolve());
     server.forceShutdown();
+    await ended.promise;
   };
   return {
     address: `https://127.0.0.1:${port}`,
