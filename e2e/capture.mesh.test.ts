@@ -10,7 +10,7 @@ let mesh: ScenarioMesh;
 let clients: HandmadeClients;
 
 beforeAll(async () => {
-  mesh = await ScenarioMesh.start("e2e-capture", "capture.yaml");
+  mesh = await ScenarioMesh.start("e2e-capture", "capture.yaml", "certificate-client.yaml");
   clients = await HandmadeClients.of(mesh);
 });
 afterAll(async () => {
@@ -361,6 +361,67 @@ describe("certificates", () => {
       expect(certificates.map(({ identity }) => identity).toSorted()).toEqual(expected);
       expect(certificates.map(({ state }) => state)).toEqual(expected.map(() => "Available"));
     }
+  });
+
+  it("are given up with the last pod of an identity", async () => {
+    const brief = `apiVersion: v1
+kind: ServiceAccount
+metadata: {name: brief, namespace: l4}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: brief, namespace: l4}
+spec:
+  nodeName: node2
+  serviceAccountName: brief
+  terminationGracePeriodSeconds: 1
+  containers: [{name: main, command: [sleep, infinity]}]
+`;
+    const held = async (): Promise<readonly string[]> =>
+      ((await mesh.configDump("node2")) as { certificates: { identity: string }[] }).certificates.map(
+        ({ identity }) => identity,
+      );
+    await mesh.apply(brief);
+    await eventually(async () => expect(await held()).toContain(spiffe("l4", "brief")));
+    await mesh.delete(brief);
+    await eventually(async () => expect(await held()).not.toContain(spiffe("l4", "brief")), { timeoutMs: 10_000 });
+  });
+
+  interface Answer {
+    readonly got?: string;
+    readonly refused?: string;
+  }
+
+  it("are signed for a pod's own token in its own name, whatever it asks for, and for nobody else", async () => {
+    const ca = `https://${await mesh.clusterIp("istio-system/istiod")}:15012`;
+    const ask = async (identity: string, how: "own" | "other"): Promise<Answer | undefined> =>
+      (await mesh.runApp<Answer>("outside/holder", "ask-certificate", [ca, identity, how]))[0];
+    expect(await ask(spiffe("outside", "holder"), "own")).toEqual({ got: spiffe("outside", "holder") });
+    // The request names another; the CA signs the token's, and the client sees that it is not what it wanted.
+    expect((await ask(spiffe("l4", "client"), "own"))?.got).toBeUndefined();
+    expect(await ask(spiffe("l4", "client"), "other")).toMatchObject({ refused: "CA_REFUSED" });
+    expect(await ask(spiffe("istio-system", "ztunnel"), "other")).toMatchObject({ refused: "CA_REFUSED" });
+  });
+});
+
+describe("ztunnel's own metrics", () => {
+  it("can be read over HBONE, under its identity", async () => {
+    const ip = await mesh.podIp("istio-system/ztunnel-node2");
+    const connects = [
+      { authority: `${ip}:15020`, path: "/stats/prometheus" },
+      { authority: `${ip}:15000`, path: "/config_dump" },
+    ];
+    const order = {
+      from: "outside/client",
+      to: ip,
+      as: "l4/client",
+      expect: ["istio-system/ztunnel"],
+      connects,
+    } as const;
+    const [metrics, admin] = await clients.call(order);
+    expect(metrics).toMatchObject({ tunnel: 200, status: 200 });
+    expect(metrics?.answer).toContain("istio_tcp_connections_opened_total");
+    expect(admin?.status).toBe(503);
   });
 });
 

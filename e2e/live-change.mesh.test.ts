@@ -259,24 +259,35 @@ describe("a ztunnel", () => {
     await Promise.all(loops.map((loop) => loop.stop()));
   });
 
-  it("that is told to end keeps its open connections until they end, refuses new ones, and is then started anew", async () => {
+  it("that is told to end refuses new connections, keeps open ones until its deadline, and is started anew", async () => {
     const ip = await mesh.podIp("live/server");
-    const held = [await mesh.hold("live/client", ip, 9000), await mesh.hold("outside/client", ip, 9000)];
+    const held = [
+      await mesh.hold("live/client", ip, 9000),
+      await mesh.hold("outside/client", ip, 9000),
+      await mesh.hold("live/other", ip, 9000),
+    ];
     for (const connection of held) expect(await connection.echo()).toMatch(/^server/);
     await mesh.mesh.kill("ztunnel/node2", { signal: "TERM" });
+    const toldAt = Date.now();
     await eventually(async () => {
-      expect((await mesh.curl("outside/client", `http://${ip}:8080/`, { timeoutSeconds: 2 })).status).toBe(0);
+      for (const from of ["live/client", "outside/client"] as const) {
+        expect((await mesh.curl(from, `http://${ip}:8080/`, { timeoutSeconds: 2 })).status).toBe(0);
+      }
     });
-    for (let round = 0; round < 5; round++)
+    for (let round = 0; round < 5; round++) {
       for (const connection of held) expect(await connection.echo()).toMatch(/^server/);
-    await Promise.all(held.map((connection) => connection.close()));
+    }
+    const ends = await Promise.all(held.map((connection) => connection.end(35_000)));
+    report(`ztunnel drained: open connections ended ${ends.map(({ at }) => at - toldAt).join(", ")} ms after SIGTERM`);
+    // 30 s of grace less 5 (ztunnel's rule).
+    for (const { at } of ends) expect(at - toldAt).toBeGreaterThan(23_000);
     await eventually(
       async () => {
         for (const from of ["live/client", "outside/client"] as const) {
           expect((await mesh.curl(from, `http://${ip}:8080/`, { timeoutSeconds: 2 })).status).toBe(200);
         }
       },
-      { timeoutMs: 40_000, intervalMs: 100 },
+      { timeoutMs: 30_000, intervalMs: 100 },
     );
   });
 });

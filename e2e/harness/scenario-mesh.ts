@@ -41,10 +41,11 @@ export class ScenarioMesh implements AsyncDisposable {
     this.mesh = mesh;
   }
 
-  /** Starts a mesh from a file of e2e/manifests and waits until everything in it is ready. */
-  static async start(name: string, manifest: string): Promise<ScenarioMesh> {
+  /** Starts a mesh from files of e2e/manifests and waits until everything in it is ready. */
+  static async start(name: string, ...files: readonly string[]): Promise<ScenarioMesh> {
     const startedAt = performance.now();
-    const mesh = await startLocalMesh({ name, manifests: [`${manifestsFolder}/${manifest}`], readyTimeoutMs: 90_000 });
+    const manifests = files.map((file) => `${manifestsFolder}/${file}`);
+    const mesh = await startLocalMesh({ name, manifests, readyTimeoutMs: 90_000 });
     report(`mesh ${name} ready after ${Math.round(performance.now() - startedAt)} ms`);
     return new ScenarioMesh(mesh);
   }
