@@ -185,6 +185,8 @@ describe("CertificateStore", () => {
     await bench.hold(web);
     await expect(bench.store.fetch(cart)).rejects.toMatchObject({ code: "CERTIFICATE_STORE_FULL" });
     bench.store.prefetch(cart);
+    await nextTurn();
+    expect(bench.logger.lines.at(-1)).toMatch(/^warn certificate not prefetched .*1 identities are held already/);
     bench.store.forget(web);
     expect((await bench.hold(cart)).identity).toEqual(cart);
   });

@@ -2,7 +2,7 @@ import { X509Certificate } from "node:crypto";
 import { equalIdentity, formatSpiffeId, type Identity } from "../model/identity.ts";
 import { type Clock, systemClock, type Timer } from "../process/clock.ts";
 import type { Component } from "../process/component.ts";
-import { errorMessage } from "../process/mesh-error.ts";
+import { errorCode, errorMessage } from "../process/mesh-error.ts";
 import { type Logger, noLogger } from "../telemetry/logger.ts";
 import { backoffMs } from "./backoff.ts";
 import { type Certificate, decimalSerial, isValidAt, splitCertificates } from "./certificate.ts";
@@ -105,8 +105,11 @@ export class CertificateStore implements Component {
 
   /** Begins to hold the identity, before traffic needs it. Failures are logged and retried. */
   prefetch(identity: Identity): void {
-    // A failure is kept in the entry and told to whoever asks.
-    this.fetch(identity, "warmup").catch(() => {});
+    this.fetch(identity, "warmup").catch((error: unknown) => {
+      // The CA's failures are logged where they occur, kept in the entry and told to whoever asks. Without an entry nobody would hear.
+      if (errorCode(error) === "CERTIFICATE_STORE_FULL")
+        this.#logger.warn("certificate not prefetched", { error: errorMessage(error) });
+    });
   }
 
   /** Stops renewing and drops the certificate; waiting callers get `CERTIFICATE_FORGOTTEN`. Unknown identity: nothing. */

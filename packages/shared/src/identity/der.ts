@@ -7,7 +7,7 @@ const { asn1 } = forge;
 const { Class, Type } = asn1;
 
 /** As TLS stacks and istiod meet them, certificates have 1 to 4 KiB. */
-export const maxDerBytes: number = 16 * 1024;
+const maxDerBytes = 16 * 1024;
 
 interface ForgeParseOptions {
   readonly strict: boolean;

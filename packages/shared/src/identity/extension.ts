@@ -21,7 +21,7 @@ import {
 import forge from "node-forge";
 import { exportSpki } from "./key-pair.ts";
 
-export const extensionOid = {
+const extensionOid = {
   subjectKeyIdentifier: "2.5.29.14",
   keyUsage: "2.5.29.15",
   subjectAltName: "2.5.29.17",
@@ -43,7 +43,7 @@ export interface SubjectAltNames {
   readonly ips?: readonly IpAddress[];
 }
 
-export function extension(id: string, critical: boolean, value: Asn1): Asn1 {
+function extension(id: string, critical: boolean, value: Asn1): Asn1 {
   const wrapped = octetString(toDerBytes(value));
   return critical ? sequence(oid(id), boolean(true), wrapped) : sequence(oid(id), wrapped);
 }
