@@ -44,6 +44,8 @@ export async function startEchoServer(options: EchoServerOptions = {}): Promise<
     server.close(() => closed.resolve());
     for (const socket of sockets) socket.destroy();
     await closed.promise;
+    // Their own 'close' events come a turn later.
+    sockets.clear();
   };
   return {
     address,

@@ -108,7 +108,8 @@ export class TestAuthority {
       overrides.selfSigned === true ? { selfKey: keyPair.privateKey } : this.#issuer,
     );
     const leaf = readX509(leafPem);
-    const isDirect = this.signing === this.root || overrides.withoutIntermediates === true;
+    const isDirect =
+      this.signing === this.root || overrides.withoutIntermediates === true || overrides.selfSigned === true;
     return {
       identity: named,
       chainPem: isDirect ? leafPem : leafPem + this.signing.certificatePem,
