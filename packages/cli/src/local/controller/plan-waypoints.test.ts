@@ -109,6 +109,9 @@ describe("waypoint Gateways", () => {
     expect(store.find(serviceKind, "shop", "way")?.spec?.selector).toBeUndefined();
     const message = (store.list(gatewayKind)[0] as Gateway).status?.conditions?.[0]?.message;
     expect(message).toBe("Service way exists and is not managed by a Gateway; rename one of them");
+    setReady(store, true);
+    await settle(store, planners);
+    expect(programmed(store)).toBe("False Invalid");
   });
 
   it("of another class, or deployed by hand, are left alone", async () => {

@@ -93,22 +93,23 @@ function planOne(gateway: Gateway, runtime: WaypointRuntime, view: StoreView): r
       .filter(
         (pod) => pod.metadata.labels?.[gatewayNameLabel] === name && pod.metadata.labels[managedLabel] !== undefined,
       );
-    const isProgrammed = replicas.some((pod) => isReady(pod));
-    const ips = clusterIpsOf(
-      storeView.find(serviceKind, namespace, name) ?? { apiVersion: "v1", kind: "Service", metadata: { name } },
-    );
+    const isBlocked = obstacles.length > 0;
+    const isProgrammed = !isBlocked && replicas.some((pod) => isReady(pod));
+    // The address of somebody else's Service is not the waypoint's.
+    const service = isBlocked ? undefined : storeView.find(serviceKind, namespace, name);
+    const ips = clusterIpsOf(service ?? { apiVersion: "v1", kind: "Service", metadata: { name } });
     const addresses = [
       ...ips.map((value) => ({ type: "IPAddress", value })),
       { type: "Hostname", value: `${name}.${namespace}.svc.${config.clusterDomain}` },
     ];
     const hasAddresses = (isProgrammed && ips.length > 0) || (status?.addresses ?? []).length > 0;
-    const reason = isProgrammed ? "Programmed" : hasAddresses ? "NoReadyReplica" : "AddressNotAssigned";
-    const message =
-      obstacles.length > 0
-        ? `${obstacles.join(", ")} exists and is not managed by a Gateway; rename one of them`
-        : isProgrammed
-          ? `${replicas.filter((pod) => isReady(pod)).length} of ${replicas.length} replicas are ready`
-          : "no replica of the waypoint is ready";
+    const unready = hasAddresses ? "NoReadyReplica" : "AddressNotAssigned";
+    const reason = isBlocked ? "Invalid" : isProgrammed ? "Programmed" : unready;
+    const message = isBlocked
+      ? `${obstacles.join(", ")} exists and is not managed by a Gateway; rename one of them`
+      : isProgrammed
+        ? `${replicas.filter((pod) => isReady(pod)).length} of ${replicas.length} replicas are ready`
+        : "no replica of the waypoint is ready";
     return {
       type: "status",
       update: {
