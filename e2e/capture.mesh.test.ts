@@ -109,6 +109,33 @@ describe("captured calls", () => {
   });
 });
 
+describe("bytes", () => {
+  const size = 24_000_000;
+
+  it.each([
+    ["from pod to pod", "far"],
+    ["through a waypoint", "server.by-service"],
+    ["to an uncaptured server", "server.outside"],
+  ])("arrive whole, both ways, %s", async (_way, host) => {
+    const local = host === "far" ? "l4/far" : host === "server.outside" ? "outside/server" : "by-service/server";
+    const digest = async (from: "l4/client" | typeof local, url: string): Promise<string> =>
+      (await mesh.exec(from, ["sh", "-c", `curl -sS -m 20 ${url} | sha256sum; `])).stdout;
+    const wanted = await digest(local, `http://127.0.0.1:8080/bytes/${size}`);
+    expect(await digest("l4/client", `http://${host}/bytes/${size}`)).toBe(wanted);
+    const upload = `head -c ${size} /dev/zero | curl -sS -m 20 --data-binary @- http://${host}/`;
+    const { stdout } = await mesh.exec("l4/client", ["sh", "-c", upload]);
+    expect(seenBy({ body: stdout }).bodyBytes).toBe(size);
+  });
+
+  it.each(["far", "server.outside"])(
+    "may be answered after their end: a half-closed connection to %s",
+    async (host) => {
+      const [told] = await mesh.runApp<{ answer: string }>("l4/client", "half-close", [host, "9000"]);
+      expect(told?.answer).toMatch(/^\w+ last words\n$/);
+    },
+  );
+});
+
 describe("calls by Service", () => {
   it("take one backend per connection and all backends over many, captured or not", async () => {
     const url = "http://mix.mixed/";

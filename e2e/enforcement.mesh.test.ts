@@ -76,6 +76,24 @@ describe("a policy on a Service lets its method through and refuses another", ()
   });
 });
 
+describe("a namespace that asks for permissive", () => {
+  it("has its waypoint passed by, until it asks no more", async () => {
+    const url = `http://${reviews}:8080/`;
+    const namespace = (annotations: string): string =>
+      `apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {istio.io/dataplane-mode: ambient}, annotations: {${annotations}}}\n`;
+    await mesh.apply(namespace("hairpin.mesh/waypoint-enforcement: permissive"));
+    await eventually(async () => {
+      const answer = await mesh.curl("outside/client", url, { method: "POST" });
+      expect(answer.status).toBe(200);
+      expect(passedWaypoint(answer)).toBe(false);
+    });
+    await mesh.apply(namespace("hairpin.mesh/waypoint-enforcement: enforce"));
+    await eventually(async () =>
+      expect(await mesh.curl("outside/client", url, { method: "POST" })).toMatchObject(denied),
+    );
+  });
+});
+
 describe("a connection that would turn in circles", () => {
   it("is refused with 503 when it is marked as the pod's own and comes from nobody accepted", async () => {
     const connects = [{ authority: `${reviews}:8080`, headers: { "x-hairpin-for": `${reviews}:8080` } }];

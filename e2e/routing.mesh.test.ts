@@ -148,6 +148,11 @@ describe("TCP through a waypoint", () => {
     expect([...pods].toSorted()).toEqual(["v1", "v2"]);
   });
 
+  it("keeps a half-closed connection open for the answer", async () => {
+    const [told] = await mesh.runApp<{ answer: string }>(from, "half-close", ["web", "9000"]);
+    expect(told?.answer).toMatch(/^v[12] last words\n$/);
+  });
+
   it("lets the server speak first, on a port that says TCP", async () => {
     const held = await mesh.hold(from, "web", 9001);
     await held.echo();

@@ -1,14 +1,28 @@
-// The server of every scenario, in one small process: HTTP/1.1 on 8080 says what reached it; 9000 repeats lines behind the
+// The server of every scenario, in one small process: HTTP/1.1 on 8080 says what reached it, and sends /bytes/N; 9000 repeats lines behind the
 // pod's name; 9001 speaks first, then does the same. GRPC=1 adds /greeter.Greeter/Hello on 9090. VERSION is told in answers.
 import { createServer as createHttpServer } from "node:http";
 import { createServer as createTcpServer, type Socket } from "node:net";
 import { hostname } from "node:os";
+import { Readable } from "node:stream";
 import { startGreeter } from "./greeter.ts";
 
 const pod = hostname();
 const version = process.env["VERSION"] ?? "";
 
+/** `/bytes/N`: N bytes, no two blocks alike, at the reader's pace. */
+function* blocks(size: number): Generator<Buffer> {
+  for (let sent = 0; sent < size; sent += blockBytes) {
+    yield Buffer.alloc(Math.min(blockBytes, size - sent), `${sent} `);
+  }
+}
+const blockBytes = 65_536;
+
 const http = createHttpServer((request, response) => {
+  const size = /^\/bytes\/(\d+)$/.exec(request.url ?? "")?.[1];
+  if (size !== undefined) {
+    Readable.from(blocks(Number(size))).pipe(response);
+    return;
+  }
   let bodyBytes = 0;
   request.on("data", (chunk: Buffer) => (bodyBytes += chunk.length));
   request.on("end", () => {
