@@ -121,6 +121,11 @@ describe("a namespace that joins the mesh and leaves it under load", () => {
       await mesh.startCalls("outside/client", { url: "http://server.joining/", intervalMs: 5 }),
     ];
     await Promise.all(loops.map((loop) => loop.first(0, isServed)));
+    const held = [
+      await mesh.hold("live/client", "server.joining", 9000),
+      await mesh.hold("outside/client", "server.joining", 9000),
+    ];
+    for (const connection of held) expect(await connection.echo()).toMatch(/^server/);
     const joinedAt = await mesh.apply(namespace("istio.io/dataplane-mode: ambient"));
     await mesh.findAccess(
       { direction: "inbound", "dst.namespace": "joining", "src.identity": `spiffe://${client}` },
@@ -135,6 +140,8 @@ describe("a namespace that joins the mesh and leaves it under load", () => {
     });
     report(`namespace unlabelled: pod released after ${Date.now() - leftAt} ms`);
     await Promise.all(loops.map((loop) => loop.more(30)));
+    // Connections from before the pod joined were never ours and stay.
+    for (const connection of held) expect(await connection.echo()).toMatch(/^server/);
     for (const loop of loops) {
       const calls = await loop.stop();
       const failed = calls.filter((call) => !isServed(call));
@@ -197,6 +204,45 @@ spec:
     const calls = await loop.stop();
     report(`L7 policy takes effect: ${summary(applied)}; lifted: ${summary(lifted)}`);
     expect(calls.filter(({ status }) => status !== 200 && status !== 403)).toEqual([]);
+  });
+});
+
+describe("a Service that is given a waypoint under load", () => {
+  it("loses no call when it gets it and none when it loses it", async () => {
+    const gateway = `apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: door, namespace: live, labels: {istio.io/waypoint-for: service}}
+spec:
+  gatewayClassName: istio-waypoint
+  listeners: [{name: mesh, port: 15008, protocol: HBONE}]
+`;
+    const service = (labels: string): string => `apiVersion: v1
+kind: Service
+metadata: {name: server, namespace: live, labels: {${labels}}}
+spec:
+  selector: {app: server}
+  ports: [{name: http, port: 80, targetPort: 8080}, {name: tcp-lines, port: 9000, targetPort: 9000}]
+`;
+    await mesh.apply(gateway);
+    await mesh.mesh.whenReady(30_000);
+    const loop = await mesh.startCalls("live/client", { url: "http://server/", intervalMs: 3 });
+    await loop.first(0, isServed);
+    const passes = (call: ToldCall): boolean => isServed(call) && seenBy(call).headers["x-request-id"] !== undefined;
+    const bound = await measure(loop, async () => await mesh.apply(service("istio.io/use-waypoint: door")), passes);
+    await loop.more(100);
+    const unbound = await measure(
+      loop,
+      async () => await mesh.apply(service("istio.io/use-waypoint: none")),
+      (call) => isServed(call) && !passes(call),
+    );
+    await loop.more(50);
+    const calls = await loop.stop();
+    const failed = calls.filter((call) => !isServed(call));
+    report(
+      `use-waypoint set and unset: after ${bound} and ${unbound} ms, ${failed.length} of ${calls.length} calls failed`,
+    );
+    expect(failed).toEqual([]);
+    await mesh.delete(gateway);
   });
 });
 
