@@ -85,6 +85,14 @@ describe("startAdminServer", () => {
     expect((await get(`${base}/hello`, { host })).status).toBe(403);
   });
 
+  it.each(["GET /hello HTTP/1.1\r\nhost:\r\nconnection: close\r\n\r\n", "GET /hello HTTP/1.0\r\n\r\n"])(
+    "refuses a request without a host: %j",
+    async (head) => {
+      await serve([hello]);
+      expect(await exchange(server?.address.port ?? 0, head)).toMatch(/^HTTP\/1\.1 403 /);
+    },
+  );
+
   it("accepts the address that was dialled, as probes and scrapes use", async () => {
     const base = (await serve([hello], { host: "127.0.0.2" })).replace("127.0.0.1", "127.0.0.2");
     expect((await get(`${base}/hello`, {})).status).toBe(200);
