@@ -117,6 +117,75 @@ describe("pods of a local mesh", () => {
     await vi.waitFor(restarted, { timeout: 20_000, interval: 100 });
   });
 
+  it("cannot choose by PATH or LD_PRELOAD what runs before their privileges are gone", async () => {
+    await mesh.apply(`
+apiVersion: v1
+kind: Pod
+metadata: {name: sly}
+spec:
+  initContainers:
+    - name: plant
+      command: [sh, -c, "for p in setpriv env sh; do printf '#!/bin/sh\\n/usr/bin/id -u > /run/bin/caught\\n' > /run/bin/$p; chmod 755 /run/bin/$p; done"]
+      volumeMounts: [{name: bin, mountPath: /run/bin}]
+  containers:
+    - name: web
+      command: [/bin/sleep, infinity]
+      env: [{name: PATH, value: /run/bin}, {name: LD_PRELOAD, value: /run/bin/lib.so}]
+      volumeMounts: [{name: bin, mountPath: /run/bin}]
+  volumes: [{name: bin, emptyDir: {}}]
+`);
+    await mesh.whenReady(10_000);
+    const { stdout } = await mesh.exec("sly", ["/bin/cat", "/proc/1/status", "/run/bin/caught"]);
+    expect(stdout).toMatch(/^CapEff:\s*0+$/m);
+    expect(stdout).toMatch(/^NoNewPrivs:\s*1$/m);
+    expect(stdout).not.toMatch(/^0$/m);
+  });
+
+  it.each([
+    ["a link in a subPath", "/run/x", "subPath: link,", "the subPath link of a volumeMount leads out of its volume"],
+    ["a folder of the system", "/usr/bin", "", "the folder /usr/bin of a volumeMount belongs to the system"],
+  ])("do not start with %s", async (_what, mountPath, subPath, complaint) => {
+    const podName = `no${mountPath.replaceAll("/", "-")}`;
+    const mount = `{name: v, ${subPath} mountPath: ${mountPath}}`;
+    await mesh.apply(`
+apiVersion: v1
+kind: Pod
+metadata: {name: ${podName}}
+spec:
+  initContainers:
+    - {name: plant, command: [sh, -c, "ln -s / /run/v/link"], volumeMounts: [{name: v, mountPath: /run/v}]}
+  containers:
+    - {name: web, command: [sleep, infinity], volumeMounts: [${mount}]}
+  volumes: [{name: v, emptyDir: {}}]
+`);
+    const complains = async () =>
+      expect((await findPod(podName))?.status?.containerStatuses?.[0]?.state.waiting?.message).toContain(complaint);
+    await vi.waitFor(complains, { timeout: 10_000, interval: 50 });
+    await mesh.delete(`apiVersion: v1\nkind: Pod\nmetadata: {name: ${podName}}\n`);
+  });
+
+  it("get a folder of a volume by subPath, which is made for them", async () => {
+    await mesh.apply(`
+apiVersion: v1
+kind: Pod
+metadata: {name: parts}
+spec:
+  securityContext: {runAsUser: 1234}
+  containers:
+    - {name: web, command: [sleep, infinity], volumeMounts: [{name: v, mountPath: /run/v}]}
+    - {name: side, command: [sleep, infinity], volumeMounts: [{name: v, subPath: a/b, mountPath: /run/part}]}
+  volumes: [{name: v, emptyDir: {}}]
+`);
+    await mesh.whenReady(10_000);
+    await mesh.exec("parts", ["sh", "-c", "echo here > /run/part/file"], { container: "side" });
+    expect((await mesh.exec("parts", ["cat", "/run/v/a/b/file"], { container: "web" })).stdout).toBe("here\n");
+  });
+
+  it("share no memory by name with other pods", async () => {
+    await run("echo secret > /dev/shm/note");
+    expect((await mesh.exec("parts", ["ls", "/dev/shm"], { container: "web" })).stdout).toBe("");
+  });
+
   it("that name a missing ConfigMap say so and start when it comes", async () => {
     await mesh.apply(
       "apiVersion: v1\nkind: Pod\nmetadata: {name: late}\nspec: {containers: [{name: a, command: [sleep, infinity], envFrom: [{configMapRef: {name: later}}]}]}\n",

@@ -123,9 +123,11 @@ export function labelsOfEntry(entry: WorkloadEntry): Readonly<Record<string, str
 
 function podsOfSlice(slice: EndpointSlice, pods: ReadonlyMap<string, PodRecord>): PodRecord[] {
   if (slice.addressType === "FQDN") return [];
+  const namespace = slice.metadata.namespace ?? "";
   return (slice.endpoints ?? []).flatMap(({ targetRef }) => {
-    if (targetRef?.kind !== "Pod") return [];
-    const record = pods.get(`${targetRef.namespace ?? slice.metadata.namespace ?? ""}/${targetRef.name ?? ""}`);
+    // A pod's Services name waypoints that may reach it and policies that it is under: only its own namespace has that say.
+    if (targetRef?.kind !== "Pod" || (targetRef.namespace ?? namespace) !== namespace) return [];
+    const record = pods.get(`${namespace}/${targetRef.name ?? ""}`);
     const stale = targetRef.uid !== undefined && targetRef.uid !== record?.pod.metadata.uid;
     return record === undefined || stale ? [] : [record];
   });

@@ -7,6 +7,9 @@ import type { Kubelet } from "../kubelet/kubelet.ts";
 import { joinArgv, type PodRunner } from "../kubelet/pod-runner.ts";
 import { resolveTarget } from "./resolve-target.ts";
 
+/** The caller's own PATH may name folders that the pod fills; the programs that take privileges away must not come from there. */
+const systemPath = "/usr/sbin:/usr/bin:/sbin:/bin";
+
 /** The answer of `GET /v1/join`: a command for a process inside the mesh's namespaces. */
 export interface JoinAnswer {
   readonly pod: string;
@@ -36,7 +39,7 @@ export function podRoutes(
         answer(response, () => {
           const runner = findRunner(url);
           const { pid, workingDirectory, prefix } = runner.planJoin(container(url));
-          const enter = ["sh", "-c", 'cd "$0" && exec "$@"', workingDirectory, ...prefix];
+          const enter = ["/bin/sh", "-c", `PATH=${systemPath}; cd "$0" && exec "$@"`, workingDirectory, ...prefix];
           sendJson(response, 200, {
             pod: runner.pod.metadata.name,
             pid,

@@ -41,7 +41,7 @@ describe("containerScript", () => {
   it("drops user and privileges, and passes only the container's own environment", () => {
     const argv = programArgv(plan).join(" ");
     expect(argv).toBe(
-      "env -i A=it's setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs -- node -e 1",
+      "setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs -- env -i A=it's node -e 1",
     );
   });
 
@@ -66,8 +66,9 @@ describe("containerScript", () => {
       { source: "/s/b", target: "/data", readOnly: false },
     ];
     const script = containerScript({ ...plan, mounts });
-    expect(script).toContain("mkdir -p /tmp/mesh/run/secrets/a\nmount --bind /s/a /tmp/mesh/run/secrets/a");
-    expect(script).toContain("mount -o remount,bind,ro,nosuid,nodev /tmp/mesh/run/secrets/a");
+    expect(script).toContain(
+      'mkdir -p /tmp/mesh/run/secrets/a\nto=/tmp/mesh/run/secrets/a\nmount --bind /s/a "$to"\nmount -o remount,bind,ro,nosuid,nodev "$to"',
+    );
     expect(script).toContain("[ -e /data ] || { echo 'the folder /data of a volumeMount does not exist");
   });
 

@@ -5,6 +5,8 @@ import { shellCommand, shellQuote } from "./shell-quote.ts";
 export interface ContainerMount {
   /** A file or folder outside the pod; created by the kubelet. */
   readonly source: string;
+  /** A folder below a source that pods write to, made when it is missing; never looked for through links that they left there. */
+  readonly subPath?: string;
   readonly target: string;
   readonly readOnly: boolean;
   readonly isFile?: boolean;
@@ -56,6 +58,7 @@ export function containerScript(plan: ContainerPlan): string {
     `mount -t tmpfs -o mode=755,nosuid,nodev tmpfs ${run}`,
     `mount -t tmpfs -o mode=1777,nosuid,nodev tmpfs ${tmp}`,
     `mkdir -p ${run}/hairpin/bin ${run}/lock; : > ${node}; mount --bind ${shellQuote(plan.nodePath)} ${node}`,
+    ...privateDevices,
     ...plan.mounts.flatMap((mount) => mountCommands(mount, plan.stage)),
     ...stageCommands(plan.stage),
     ...plan.hidden.map(
@@ -74,14 +77,17 @@ function stageCommands({ run, tmp }: ContainerPlan["stage"]): readonly string[] 
   return run.startsWith("/run/") ? commands.reverse() : commands;
 }
 
-/** The program with its environment and without privileges. */
+/**
+ * The program with its environment and without privileges. These go first: PATH and LD_PRELOAD of a pod must not choose what
+ * runs with privileges.
+ */
 export function programArgv({
   environment,
   identity,
   argv,
 }: Pick<ContainerPlan, "environment" | "identity" | "argv">): readonly string[] {
   const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
-  return ["env", "-i", ...variables, "setpriv", ...privilegeOptions(identity), "--", ...argv];
+  return ["setpriv", ...privilegeOptions(identity), "--", "env", "-i", ...variables, ...argv];
 }
 
 function privilegeOptions({ user, capabilities }: ContainerIdentity): readonly string[] {
@@ -90,18 +96,56 @@ function privilegeOptions({ user, capabilities }: ContainerIdentity): readonly s
   return [...ids, `--bounding-set=-all${kept}`, "--inh-caps=-all", "--no-new-privs"];
 }
 
+/** What processes of the sandbox would share: memory by name and terminals. */
+const privateDevices = [
+  "mount -t tmpfs -o mode=1777,nosuid,nodev,size=64m tmpfs /dev/shm",
+  "mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts /dev/pts",
+];
+
+/**
+ * Where the programs and libraries are that set up and enter a container with privileges, as patterns of `case`: a volume
+ * there would choose what runs.
+ */
+const systemPatterns =
+  "/|/usr|/usr/*|/bin|/bin/*|/sbin|/sbin/*|/lib|/lib/*|/lib32|/lib32/*|/lib64|/lib64/*|/libx32|/libx32/*|/etc|/etc/ld.so.*|/proc|/proc/*|/sys|/sys/*|/dev|/dev/*";
+
 function mountCommands(mount: ContainerMount, stage: ContainerPlan["stage"]): readonly string[] {
   const target = stagedPath(mount.target, stage);
-  const [from, to] = [shellQuote(mount.source), shellQuote(target)];
+  const to = shellQuote(target);
   const isStaged = target !== mount.target;
   const parent = shellQuote(target.slice(0, target.lastIndexOf("/")) || "/");
   const make = mount.isFile === true ? `mkdir -p ${parent}; : > ${to}` : `mkdir -p ${to}`;
-  const complain = `the folder ${mount.target} of a volumeMount does not exist on this machine; choose one that does, or a path below /run or /tmp`;
+  const missing = `the folder ${mount.target} of a volumeMount does not exist on this machine; choose one that does, or a path below /run or /tmp`;
+  const forbidden = `the folder ${mount.target} of a volumeMount belongs to the system; choose another, such as one below /run or /tmp`;
   return [
-    isStaged ? make : `[ -e ${to} ] || { echo ${shellQuote(complain)} >&2; exit 1; }`,
-    `mount --bind ${from} ${to}`,
-    ...(mount.readOnly ? [`mount -o remount,bind,ro,nosuid,nodev ${to}`] : []),
+    ...(isStaged
+      ? [make, `to=${to}`]
+      : [
+          `[ -e ${to} ] || ${fail(missing)}`,
+          // Links of the machine may lead elsewhere.
+          `to=$(readlink -f ${to}); case "$to" in ${systemPatterns}) ${fail(forbidden)};; esac`,
+        ]),
+    ...sourceCommands(mount),
+    ...(mount.readOnly ? [`mount -o remount,bind,ro,nosuid,nodev "$to"`] : []),
   ];
+}
+
+function sourceCommands({ source, subPath }: ContainerMount): readonly string[] {
+  if (subPath === undefined) return [`mount --bind ${shellQuote(source)} "$to"`];
+  const outside = `the subPath ${subPath} of a volumeMount leads out of its volume`;
+  // Entered step by step and mounted from inside: a program of the pod that exchanges a folder for a link meanwhile is too late.
+  const steps = subPath.split("/").flatMap((step) => {
+    const folder = shellQuote(`./${step}`);
+    return [
+      `mkdir -m 1777 ${folder} 2>/dev/null || :; cd -P ${folder}`,
+      `case "$(pwd -P)/" in "$volume"/*) ;; *) ${fail(outside)};; esac`,
+    ];
+  });
+  return [`cd -P ${shellQuote(source)}; volume=$(pwd -P)`, ...steps, `mount --no-canonicalize --bind . "$to"; cd /`];
+}
+
+function fail(complaint: string): string {
+  return `{ echo ${shellQuote(complaint)} >&2; exit 1; }`;
 }
 
 /** /run and /tmp are built aside and moved into place last, since the mesh's state may lie below one of them. */

@@ -127,10 +127,12 @@ describe("pod volumes", () => {
     const volumeList = [
       { name: "v", mountPath: "/run/app.conf", subPath: "app.conf" },
       { name: "e", mountPath: "/run/data/" },
+      { name: "e", mountPath: "/run/part", subPath: "../a/./b/" },
     ];
     expect(volumeMounts({ name: "m", volumeMounts: volumeList }, owner, "/d")).toEqual([
       { source: "/d/v/app.conf", target: "/run/app.conf", readOnly: true, isFile: true },
       { source: "/d/e", target: "/run/data", readOnly: false },
+      { source: "/d/e", subPath: "a/b", target: "/run/part", readOnly: false },
     ]);
   });
 });

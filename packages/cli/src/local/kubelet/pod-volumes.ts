@@ -19,6 +19,9 @@ export interface VolumeContext {
   readonly issueToken: (audience: string, lifetimeSeconds: number) => { token: string; expiresAt: Date };
 }
 
+/** As in Kubernetes, a token for the API server: control refuses it. */
+const defaultAudience = "https://kubernetes.default.svc";
+
 /** Part of a token's life after which a new one is written. */
 const renewAfterShare = 0.7;
 
@@ -34,13 +37,16 @@ export function volumeMounts(container: Container, pod: Pod, directory: string):
   return (container.volumeMounts ?? []).map((mount) => {
     const volume = pod.spec?.volumes?.find((candidate) => candidate.name === mount.name);
     const root = join(directory, mount.name);
-    const source = mount.subPath === undefined ? root : join(root, normalize(`/${mount.subPath}`));
     const isContent = volume?.configMap !== undefined || volume?.projected !== undefined;
+    // "/": the volume as a whole.
+    const subPath = normalize(`/${mount.subPath ?? ""}`).replace(/\/$/, "");
+    // Content is written by us alone: no link of a pod is in it.
+    const place = isContent ? { source: join(root, subPath) } : { source: root, subPath: subPath.slice(1) };
     return {
-      source,
+      ...(subPath === "" ? { source: root } : place),
       target: normalize(mount.mountPath).replace(/\/$/, ""),
       readOnly: mount.readOnly === true || isContent,
-      ...(mount.subPath !== undefined && isContent ? { isFile: true } : {}),
+      ...(subPath !== "" && isContent ? { isFile: true } : {}),
     };
   });
 }
@@ -63,7 +69,7 @@ function writeSource(source: ProjectedSource, folder: string, context: VolumeCon
   const wanted = source.serviceAccountToken;
   if (wanted === undefined) return undefined;
   const lifetime = wanted.expirationSeconds ?? maxTokenLifetimeSeconds;
-  const { token, expiresAt } = context.issueToken(wanted.audience ?? "istio-ca", lifetime);
+  const { token, expiresAt } = context.issueToken(wanted.audience ?? defaultAudience, lifetime);
   writeWhole(placeIn(folder, wanted.path), token, { mode: 0o600, owner: context.owner });
   return (expiresAt.getTime() - Date.now()) * renewAfterShare;
 }

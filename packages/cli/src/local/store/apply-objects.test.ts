@@ -51,6 +51,37 @@ describe("ObjectApplier", () => {
       "metadata.namespace",
     ],
     [
+      "a volume whose name is a path",
+      pod({ name: "a", spec: { volumes: [{ name: "../../control", emptyDir: {} }] } }),
+      "spec.volumes[0].name",
+    ],
+    [
+      "a container whose name is a path",
+      pod({ name: "a", spec: { containers: [{ name: "../m", command: ["x"] }] } }),
+      "spec.containers[0].name",
+    ],
+    ...(
+      [
+        ["a relative mount", [{ name: "v", mountPath: "run/v" }], "[0].mountPath"],
+        [
+          "a mount inside another",
+          [
+            { name: "v", mountPath: "/var/run/v/w" },
+            { name: "v", mountPath: "/run/v" },
+          ],
+          "[0].mountPath",
+        ],
+        ["a subPath that climbs", [{ name: "v", mountPath: "/run/v", subPath: "a/../../b" }], "[0].subPath"],
+      ] as const
+    ).map(([what, volumeMounts, path]): [string, KubernetesObject, string] => [
+      what,
+      pod({
+        name: "a",
+        spec: { volumes: [{ name: "v", emptyDir: {} }], containers: [{ name: "m", command: ["x"], volumeMounts }] },
+      }),
+      `spec.containers[0].volumeMounts${path}`,
+    ]),
+    [
       "a mount without its volume",
       pod({
         name: "a",
