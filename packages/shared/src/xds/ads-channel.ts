@@ -12,6 +12,7 @@ import {
   Metadata,
 } from "@grpc/grpc-js";
 import { envoyDiscovery } from "../api/index.ts";
+import { isLoopback } from "../model/address.ts";
 import type { DeltaXdsClientOptions } from "./delta-client-options.ts";
 import { xdsError } from "./errors.ts";
 
@@ -35,14 +36,20 @@ export interface AdsAddress {
   readonly host: string;
 }
 
-/** Reads `https://host:port`, `http://host:port` or `host:port` (https). Throws `XDS_BAD_ADDRESS`. */
+/**
+ * Reads `https://host:port`, `host:port` (https), or `http://host:port` where the host is this machine: the token must not
+ * travel in clear. Throws `XDS_BAD_ADDRESS`.
+ */
 export function parseAdsAddress(text: string): AdsAddress {
   const url = URL.parse(text.includes("://") ? text : `https://${text}`);
   if (url === null || !["http:", "https:"].includes(url.protocol) || url.hostname === "")
     throw xdsError("XDS_BAD_ADDRESS", `XDS address ${JSON.stringify(text)} is not https://host:port`);
   const secure = url.protocol === "https:";
   const port = url.port === "" ? (secure ? 443 : 80) : Number(url.port);
-  return { secure, target: `${url.hostname}:${port}`, host: url.hostname.replace(/^\[(.*)\]$/, "$1") };
+  const host = url.hostname.replace(/^\[(.*)\]$/, "$1");
+  if (!secure && host !== "localhost" && !(isIP(host) !== 0 && isLoopback(host)))
+    throw xdsError("XDS_BAD_ADDRESS", `XDS address ${JSON.stringify(text)} would send the token in clear; use https`);
+  return { secure, target: `${url.hostname}:${port}`, host };
 }
 
 /** A channel that shows the current root file and the alternative host name to one connection. Close it after use. */

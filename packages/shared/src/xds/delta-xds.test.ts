@@ -342,6 +342,8 @@ describe("delta xDS over TLS", () => {
   it("refuses addresses that it cannot read", () => {
     expect(() => parseAdsAddress("ftp://x")).toThrow("is not https://host:port");
     expect(parseAdsAddress("istiod:15012")).toEqual({ secure: true, target: "istiod:15012", host: "istiod" });
+    for (const remote of ["http://istiod:15010", "http://10.0.0.1:15010", "http://127.0.0.1.evil.example:15010"])
+      expect(() => parseAdsAddress(remote)).toThrow("in clear");
     expect(parseAdsAddress("http://[::1]:15010")).toEqual({ secure: false, target: "[::1]:15010", host: "::1" });
   });
 
