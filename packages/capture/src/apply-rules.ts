@@ -17,12 +17,17 @@ const maxErrorText = 4096;
  * `netnsPath`: `/run/netns/name`, `/proc/123/ns/net`, `/proc/self/fd/7`. Rejects with `CAPTURE_RULES_FAILED`, which holds what nft or ip said.
  */
 export async function applyRules(netnsPath: string, options: RedirectionOptions): Promise<void> {
-  await applyRuleSet(netnsPath, redirectionRules(options));
+  const { nft, commands } = redirectionRules(options);
+  // The routes first: what is redirected before they are there is answered past ztunnel, and its SYN has to be sent again.
+  await runIpCommands(netnsPath, commands);
+  await runNft(netnsPath, nft);
 }
 
 /** Ends the capture of a pod. Harmless when it is not captured. Rejects as {@link applyRules}. */
 export async function removeRules(netnsPath: string): Promise<void> {
-  await applyRuleSet(netnsPath, removalRules());
+  const { nft, commands } = removalRules();
+  await runNft(netnsPath, nft);
+  await runIpCommands(netnsPath, commands);
 }
 
 /** Lets the node's own processes reach captured pods as probes do. Undefined `netnsPath`: in the namespace of this process. */
@@ -46,9 +51,8 @@ export async function removeProbedPod(netnsPath: string | undefined, ips: readon
   await runNft(netnsPath, unprobedPodRules(ips));
 }
 
-async function applyRuleSet(netnsPath: string, rules: RuleSet): Promise<void> {
-  await runNft(netnsPath, rules.nft);
-  for (const command of rules.commands) await runIp(netnsPath, command);
+async function runIpCommands(netnsPath: string, commands: RuleSet["commands"]): Promise<void> {
+  for (const command of commands) await runIp(netnsPath, command);
 }
 
 async function runNft(netnsPath: string | undefined, text: string): Promise<void> {
@@ -70,7 +74,9 @@ interface CommandResult {
 }
 
 async function runIn(netnsPath: string | undefined, command: readonly string[], input: string): Promise<CommandResult> {
-  const [file = "", ...rest] = netnsPath === undefined ? command : ["nsenter", `--net=${netnsPath}`, "--", ...command];
+  // A path through our own descriptors must still mean ours when nsenter opens it.
+  const path = netnsPath?.replace(/^\/proc\/(?:thread-)?self\//, `/proc/${process.pid}/`);
+  const [file = "", ...rest] = path === undefined ? command : ["nsenter", `--net=${path}`, "--", ...command];
   const { promise, resolve, reject } = Promise.withResolvers<CommandResult>();
   // LC_ALL: the texts that mean "nothing to do" must not be translated.
   const child = spawn(file, rest, {

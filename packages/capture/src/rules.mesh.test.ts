@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { openNetns } from "@hairpin/native";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
   addProbedPod,
@@ -102,18 +103,34 @@ describe("applyRules", () => {
     expect(ruleset()).toBe("");
   });
 
+  it("finds a namespace by a descriptor of this process", async () => {
+    const netns = openNetns(path);
+    await applyRules(`/proc/self/fd/${netns.fd}`, options);
+    netns.close();
+    expect(ruleset()).toContain("istio-ambient-nat");
+  });
+
+  it("says what nft said, and changes nothing then", async () => {
+    const probeAddresses = { ...defaultProbeAddresses, ipv4: "not-an-address.invalid." };
+    await expect(applyRules(path, { ...options, probeAddresses })).rejects.toThrow(
+      /nft failed in \/run\/netns\/.*not-an-address/s,
+    );
+    expect(ruleset()).toBe("");
+  });
+
   it("says what went wrong when there is no such namespace", async () => {
     await expect(applyRules("/run/netns/nowhere", options)).rejects.toMatchObject({ code: "CAPTURE_RULES_FAILED" });
   });
 });
 
 describe("removeRules", () => {
-  it("takes everything away, also twice", async () => {
+  it("takes everything of its own away, also twice, and nothing else", async () => {
     const before = run("ip", "rule");
+    run("nft", "add", "table", "inet", "other");
     await applyRules(path, options);
     await removeRules(path);
     await removeRules(path);
-    expect(ruleset()).toBe("");
+    expect(ruleset()).toMatch(/^table inet other \{\n\}\n$/);
     expect(run("ip", "rule")).toBe(before);
     // A table that never had a route is no table to ip.
     expect(run("sh", "-c", "ip route show table 100 2>/dev/null || true")).toBe("");
@@ -121,6 +138,26 @@ describe("removeRules", () => {
 });
 
 describe("host probe rules", () => {
+  it("keep the pods they name when applied again", async () => {
+    await applyHostProbeRules(path, { probeAddresses: defaultProbeAddresses });
+    await addProbedPod(path, { uid: "u-1", ips: ["10.244.1.7"] });
+    const before = ruleset();
+    await applyHostProbeRules(path, { probeAddresses: defaultProbeAddresses });
+    expect(ruleset()).toBe(before);
+    expect(before.match(/snat/g)).toHaveLength(2);
+  });
+
+  it("name the pod that has an address now", async () => {
+    await applyHostProbeRules(path, { probeAddresses: defaultProbeAddresses });
+    await addProbedPod(path, { uid: "old", ips: ["10.244.1.7"] });
+    await addProbedPod(path, { uid: "new", ips: ["10.244.1.7"] });
+    expect(ruleset()).toContain('elements = { 10.244.1.7 comment "new" }');
+    await removeProbedPod(path, ["10.244.1.7", "10.244.1.8"]);
+    await removeHostProbeRules(path);
+    await removeHostProbeRules(path);
+    expect(ruleset()).toBe("");
+  });
+
   it("name the pods whose probes come from the node, and forget them", async () => {
     await applyHostProbeRules(path, { probeAddresses: defaultProbeAddresses });
     await addProbedPod(path, { uid: "u-1", ips: ["10.244.1.7", "fd00::7"] });

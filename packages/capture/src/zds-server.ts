@@ -1,12 +1,10 @@
 // The CNI agent's end of ZDS: hands the network namespaces of captured pods to the ztunnel of a node. Istio's protocol:
 // hello, snapshot, then one request at a time, each answered.
 
-import { closeSync, openSync } from "node:fs";
-import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
-import { listenSeqpacket, type SeqpacketConnection, type SeqpacketListener } from "@hairpin/native";
-import { istioZds } from "@hairpin/shared/api";
-import { errorMessage, MeshError } from "@hairpin/shared/process";
+import { listenSeqpacket, type NetnsHandle, openNetns, type SeqpacketConnection } from "@hairpin/native";
+import { type Clock, delay, errorMessage, systemClock } from "@hairpin/shared/process";
 import type { Logger } from "@hairpin/shared/telemetry";
+import { encodeRequest, maxRequestBytes, zdsError, type ZdsRequest, ZtunnelConnection } from "./ztunnel-connection.ts";
 
 export interface CapturedPod {
   readonly uid: string;
@@ -16,169 +14,166 @@ export interface CapturedPod {
   readonly netnsPath: string;
 }
 
-/** How long ztunnel may take to say hello or to answer; istio-cni's deadline. */
-const answerTimeoutMs = 5000;
 /** More ztunnels of one node at a time (old and new during an update) are refused. */
 const maxConnections = 8;
+/** At most five connections a second, as istio-cni; also the pause when accepting fails (too many open files). */
+const acceptPauseMs = 200;
 
-type Request = NonNullable<MessageInitShape<typeof istioZds.WorkloadRequestSchema>["payload"]>;
+/** A pod that a ztunnel serves. */
+interface ServedPod {
+  readonly request: ZdsRequest;
+  /** Held open: the pod can be handed to a later ztunnel even when its path is gone. */
+  readonly netns: NetnsHandle;
+}
 
+/** The ZDS socket of one node. Pods that ztunnel took are handed to every ztunnel that connects later, until they are removed. */
 export class ZdsServer {
   readonly #path: string;
   readonly #logger: Logger;
-  readonly #pods = new Map<string, CapturedPod>();
+  readonly #clock: Clock;
+  readonly #pods = new Map<string, ServedPod>();
+  /** The last `add` of each pod that was not removed since. */
+  readonly #wanted = new Map<string, symbol>();
+  /** Of all that connected, in order; those that have said hello come as `#ztunnels`. */
+  readonly #connections = new Set<ZtunnelConnection>();
   /** Oldest first; new pods go to the last. */
-  readonly #clients: ZdsClient[] = [];
-  #listener: SeqpacketListener | undefined;
+  readonly #ztunnels: ZtunnelConnection[] = [];
+  readonly #stopped = new AbortController();
 
-  constructor(path: string, logger: Logger) {
+  constructor(path: string, logger: Logger, clock: Clock = systemClock) {
     this.#path = path;
     this.#logger = logger;
+    this.#clock = clock;
   }
 
+  /** Listens. Throws `EADDRINUSE` when another agent does. */
   start(): void {
-    this.#listener = listenSeqpacket(this.#path);
-    void this.#accept(this.#listener);
+    const listener = listenSeqpacket(this.#path);
+    this.#stopped.signal.addEventListener("abort", () => listener.close());
+    void this.#accept(listener.accept.bind(listener));
   }
 
+  /** Ends all connections and lets the pods go; ztunnels go on serving them. Idempotent. */
   stop(): void {
-    this.#listener?.close();
-    for (const client of this.#clients) client.close();
+    this.#stopped.abort();
+    for (const connection of this.#connections) connection.close("the agent stops");
+    for (const { netns } of this.#pods.values()) netns.close();
+    this.#pods.clear();
+    this.#wanted.clear();
   }
 
-  /** Resolves when ztunnel has bound its listeners in the pod. Rejects with `ZDS_NO_ZTUNNEL`, `ZDS_REFUSED` or `ZDS_TIMEOUT`. */
+  /**
+   * Resolves when ztunnel has bound its listeners in the pod. Rejects with `ZDS_NO_ZTUNNEL`, `ZDS_REFUSED`, `ZDS_TIMEOUT` or
+   * `ZDS_BAD_POD`, or with the kernel's code when the namespace cannot be opened; the pod is not handed to later ztunnels then.
+   */
   async add(pod: CapturedPod): Promise<void> {
-    const newest = this.#clients.at(-1);
+    const newest = this.#ztunnels.at(-1);
     if (newest === undefined) throw zdsError("ZDS_NO_ZTUNNEL", "No ztunnel is connected on this node");
-    await newest.add(pod);
-    // A ztunnel that connects from now on gets it with the snapshot.
-    this.#pods.set(pod.uid, pod);
-    const after = this.#clients.at(-1);
-    if (after !== undefined && after !== newest) await after.add(pod);
-  }
-
-  /** Tells every ztunnel; one that does not answer loses its connection, and the pod with it. */
-  async remove(uid: string): Promise<void> {
-    this.#pods.delete(uid);
-    await Promise.allSettled(this.#clients.map(async (client) => await client.remove(uid)));
-  }
-
-  async #accept(listener: SeqpacketListener): Promise<void> {
-    for (;;) {
-      const connection = await listener.accept().catch((error: unknown) => {
-        this.#logger.warn("cannot accept ztunnel", { error: errorMessage(error) });
-        return null;
-      });
-      if (connection === undefined) return;
-      if (connection !== null) void this.#serve(connection);
-    }
-  }
-
-  async #serve(connection: SeqpacketConnection): Promise<void> {
-    const client = new ZdsClient(connection, (reason) => this.#drop(client, reason));
+    const served = { request: addRequest(pod), netns: openNetns(pod.netnsPath) };
+    const token = Symbol(pod.uid);
+    this.#wanted.set(pod.uid, token);
     try {
-      if (connection.peer.uid !== process.getuid?.() || this.#clients.length >= maxConnections)
-        throw zdsError("ZDS_PEER", "A process that may not speak ZDS connected");
-      await client.greet();
-      for (const pod of this.#pods.values())
-        await client.add(pod).catch((error: unknown) => {
-          // ztunnel keeps trying pods it could not take.
-          this.#logger.warn("ztunnel did not take a pod", { pod: pod.name, error: errorMessage(error) });
-        });
-      await client.finishSnapshot();
-      this.#clients.push(client);
-      this.#logger.info("ztunnel connected", { pods: this.#pods.size });
+      await newest.request(() => ({ payload: served.request, fd: served.netns.fd }));
     } catch (error) {
-      this.#drop(client, errorMessage(error));
+      served.netns.close();
+      throw error;
+    }
+    // Removed, or added again, while ztunnel answered.
+    if (this.#wanted.get(pod.uid) !== token) return served.netns.close();
+    this.#pods.get(pod.uid)?.netns.close();
+    this.#pods.set(pod.uid, served);
+    // One that said hello meanwhile had its snapshot without this pod.
+    const after = this.#ztunnels.at(-1);
+    if (after !== undefined && after !== newest) await after.request(() => this.#addOf(pod.uid, served));
+  }
+
+  /** Tells every ztunnel. Resolves when all have answered or are gone. Unknown uid: harmless. */
+  async remove(uid: string): Promise<void> {
+    const served = this.#pods.get(uid);
+    this.#pods.delete(uid);
+    this.#wanted.delete(uid);
+    const payload = { case: "del", value: { uid } } as const;
+    // A ztunnel that does not take it back loses its connection, and with the next snapshot the pod.
+    await Promise.allSettled(this.#ztunnels.map((ztunnel) => ztunnel.request(() => ({ payload }))));
+    served?.netns.close();
+  }
+
+  async #accept(accept: () => Promise<SeqpacketConnection | undefined>): Promise<void> {
+    const { signal } = this.#stopped;
+    while (!signal.aborted) {
+      try {
+        const connection = await accept();
+        if (connection === undefined) return;
+        void this.#serve(connection);
+      } catch (error) {
+        this.#logger.warn("cannot accept ztunnel", { error: errorMessage(error) });
+      }
+      await delay(this.#clock, acceptPauseMs, signal).catch(() => {});
     }
   }
 
-  #drop(client: ZdsClient, reason: string): void {
-    client.close();
-    const index = this.#clients.indexOf(client);
-    if (index >= 0) this.#clients.splice(index, 1);
+  /** Never rejects. */
+  async #serve(connection: SeqpacketConnection): Promise<void> {
+    const ztunnel = new ZtunnelConnection(connection, {
+      clock: this.#clock,
+      onClosed: (reason) => this.#forget(ztunnel, reason),
+    });
+    this.#connections.add(ztunnel);
+    const refusal = this.#refusalOf(connection);
+    if (refusal !== undefined) return ztunnel.close(refusal);
+    try {
+      await ztunnel.greet();
+    } catch {
+      // Closed, and its reason was logged.
+      return;
+    }
+    // Before the snapshot is answered: from now on it hears of every change, after the snapshot.
+    this.#ztunnels.push(ztunnel);
+    await this.#sendSnapshot(ztunnel).catch(() => {});
+  }
+
+  #refusalOf(connection: SeqpacketConnection): string | undefined {
+    if (this.#connections.size > maxConnections) return "there are too many ztunnels (ZDS_PEER)";
+    try {
+      const { uid } = connection.peer;
+      return uid === process.getuid?.() ? undefined : `a process of user ${uid} may not speak ZDS (ZDS_PEER)`;
+    } catch (error) {
+      return errorMessage(error);
+    }
+  }
+
+  async #sendSnapshot(ztunnel: ZtunnelConnection): Promise<void> {
+    const adding = [...this.#pods].map(async ([uid, served]) => {
+      try {
+        await ztunnel.request(() => this.#addOf(uid, served));
+      } catch (error) {
+        // It keeps trying pods that it could not take.
+        this.#logger.warn("ztunnel did not take a pod", { uid, error: errorMessage(error) });
+      }
+    });
+    const finished = ztunnel.request(() => ({ payload: { case: "snapshotSent", value: {} } }));
+    await Promise.all(adding);
+    await finished;
+    this.#logger.info("ztunnel connected", { pods: adding.length });
+  }
+
+  /** Undefined: the pod was removed or replaced before its turn came, and its namespace perhaps closed. */
+  #addOf(uid: string, served: ServedPod): { readonly payload: ZdsRequest; readonly fd: number } | undefined {
+    const current = this.#pods.get(uid) === served;
+    return current ? { payload: served.request, fd: served.netns.fd } : undefined;
+  }
+
+  #forget(ztunnel: ZtunnelConnection, reason: string): void {
+    this.#connections.delete(ztunnel);
+    const index = this.#ztunnels.indexOf(ztunnel);
+    if (index >= 0) this.#ztunnels.splice(index, 1);
     this.#logger.info("ztunnel disconnected", { reason });
   }
 }
 
-/** One connection of a ztunnel. */
-class ZdsClient {
-  readonly #connection: SeqpacketConnection;
-  readonly #onLost: (reason: string) => void;
-  /** Requests follow each other; the queue is as long as there are pods on the node. */
-  #queue: Promise<void> = Promise.resolve();
-
-  constructor(connection: SeqpacketConnection, onLost: (reason: string) => void) {
-    this.#connection = connection;
-    this.#onLost = onLost;
-  }
-
-  async greet(): Promise<void> {
-    const hello = fromBinary(istioZds.ZdsHelloSchema, await this.#receive());
-    if (hello.version !== istioZds.Version.V1)
-      throw zdsError("ZDS_VERSION", `ztunnel speaks version ${hello.version} of ZDS, not 1`);
-  }
-
-  async add(pod: CapturedPod): Promise<void> {
-    const { uid, name, namespace, serviceAccount } = pod;
-    const value = { uid, workloadInfo: { name, namespace, serviceAccount } };
-    await this.#request({ case: "add", value }, pod.netnsPath);
-  }
-
-  async remove(uid: string): Promise<void> {
-    await this.#request({ case: "del", value: { uid } });
-  }
-
-  async finishSnapshot(): Promise<void> {
-    await this.#request({ case: "snapshotSent", value: {} });
-  }
-
-  close(): void {
-    this.#connection.close();
-  }
-
-  async #request(payload: Request, netnsPath?: string): Promise<void> {
-    const exchange = this.#queue.then(async () => await this.#exchange(payload, netnsPath));
-    this.#queue = exchange.then(
-      () => {},
-      () => {},
-    );
-    const refusal = await exchange;
-    if (refusal !== "") throw zdsError("ZDS_REFUSED", `ztunnel refused: ${refusal}`);
-  }
-
-  /** ztunnel's error text; empty when it agreed. A broken exchange ends the connection: nobody could tell which answer is whose. */
-  async #exchange(payload: Request, netnsPath: string | undefined): Promise<string> {
-    try {
-      const bytes = toBinary(istioZds.WorkloadRequestSchema, create(istioZds.WorkloadRequestSchema, { payload }));
-      if (netnsPath === undefined) this.#connection.send(bytes);
-      else this.#sendWithNetns(bytes, netnsPath);
-      const { payload: answer } = fromBinary(istioZds.WorkloadResponseSchema, await this.#receive());
-      return answer.case === "ack" ? answer.value.error : "an answer that is none";
-    } catch (error) {
-      this.#onLost(errorMessage(error));
-      throw error;
-    }
-  }
-
-  #sendWithNetns(bytes: Uint8Array, netnsPath: string): void {
-    const fd = openSync(netnsPath, "r");
-    try {
-      this.#connection.send(bytes, [fd]);
-    } finally {
-      closeSync(fd);
-    }
-  }
-
-  async #receive(): Promise<Uint8Array> {
-    const timer = setTimeout(() => this.#connection.close(), answerTimeoutMs);
-    const message = await this.#connection.receive().finally(() => clearTimeout(timer));
-    if (message === undefined) throw zdsError("ZDS_TIMEOUT", "ztunnel closed the connection or did not answer in time");
-    for (const fd of message.fds) closeSync(fd);
-    return message.bytes;
-  }
-}
-
-function zdsError(code: string, message: string): MeshError {
-  return new MeshError(message, { code, origin: "internal", retryable: true });
+function addRequest({ uid, name, namespace, serviceAccount }: CapturedPod): ZdsRequest {
+  const request = { case: "add", value: { uid, workloadInfo: { name, namespace, serviceAccount } } } as const;
+  const { length } = encodeRequest(request);
+  if (length <= maxRequestBytes) return request;
+  throw zdsError("ZDS_BAD_POD", `Pod ${namespace}/${name} needs ${length} bytes in ZDS, more than ${maxRequestBytes}`);
 }

@@ -92,6 +92,23 @@ describe("createDialSocket", () => {
   });
 });
 
+describe("createUdpSocket", () => {
+  it("gives every socket a port of its own when the kernel chooses, also with port sharing", () => {
+    const fds = Array.from({ length: 2000 }, () => createUdpSocket({ ip: "127.0.0.1", port: 0, reusePort: true }));
+    expect(new Set(fds.map((fd) => localAddress(fd).port)).size).toBe(fds.length);
+    for (const fd of fds) closeSync(fd);
+  });
+
+  it("shares a port that was named", () => {
+    const first = createUdpSocket({ ip: "127.0.0.1", port: 0 });
+    const { port } = localAddress(first);
+    closeSync(first);
+    const fds = [1, 2].map(() => createUdpSocket({ ip: "127.0.0.1", port, reusePort: true }));
+    expect(fds.map((fd) => localAddress(fd).port)).toEqual([port, port]);
+    for (const fd of fds) closeSync(fd);
+  });
+});
+
 describe("adoptUdpSocket", () => {
   it.each(["127.0.0.1", "::1"])("gives a bound descriptor to node:dgram on %s", async (ip) => {
     const server = await adoptUdpSocket(createUdpSocket({ ip, port: 0 }));

@@ -70,7 +70,7 @@ export interface UdpSocketOptions extends SocketPlace {
   readonly ip: string;
   /** 0: the kernel chooses. */
   readonly port: number;
-  /** SO_REUSEPORT. Default false. */
+  /** SO_REUSEPORT. Default false. Not for port 0: the kernel would choose a port that another such socket already has. */
   readonly reusePort?: boolean;
 }
 
@@ -108,7 +108,7 @@ export function createDialSocket(options: DialSocketOptions): number {
 export function createUdpSocket(options: UdpSocketOptions): number {
   const family = familyOf(options.ip);
   return createSocket(options, family, SOCK_DGRAM, (fd) => {
-    if (options.reusePort === true) setIntegerOption(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+    if (options.reusePort === true && options.port !== 0) setIntegerOption(fd, SOL_SOCKET, SO_REUSEPORT, 1);
     if (family === AF_INET6) setIntegerOption(fd, SOL_IPV6, IPV6_V6ONLY, 1);
     bind(fd, options.ip, options.port);
   });
