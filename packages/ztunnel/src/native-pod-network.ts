@@ -37,7 +37,8 @@ const probeAddress = "192.0.2.1";
  * (ENABLE_ORIG_SRC=true) and the kernel does not let us.
  */
 export function createNativePodNetwork(netns: NetnsHandle, options: NativePodNetworkOptions): PodNetwork {
-  const canSpoofSource = options.originalSource !== "never" && probeSpoofing(netns, options);
+  const canSpoofSource =
+    options.originalSource !== "never" && closingOnError(netns, () => probeSpoofing(netns, options));
   const place = { netns, ...(options.mark === undefined ? {} : { mark: options.mark }) };
   const transparent = ({ required: "required", "best-effort": "best-effort", never: "off" } as const)[
     options.originalSource
@@ -98,6 +99,15 @@ export function createNativePodNetwork(netns: NetnsHandle, options: NativePodNet
       netns.close();
     },
   };
+}
+
+function closingOnError<T>(netns: NetnsHandle, action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    netns.close();
+    throw error;
+  }
 }
 
 function probeSpoofing(netns: NetnsHandle, { originalSource }: NativePodNetworkOptions): boolean {

@@ -24,6 +24,8 @@ export interface PodRetryComponents {
 export class PodRetry implements PodHandler {
   readonly #components: PodRetryComponents;
   readonly #waiting = new Map<string, { readonly timer: Timer; readonly netns: NetnsHandle }>();
+  /** The last attempt for each pod that was not removed since: an older one must not try again. */
+  readonly #current = new Map<string, symbol>();
 
   constructor(components: PodRetryComponents) {
     this.#components = components;
@@ -35,15 +37,16 @@ export class PodRetry implements PodHandler {
 
   async add(pod: PodIdentity, netns: NetnsHandle): Promise<void> {
     this.#forget(pod.uid);
-    const spare = (this.#components.reopen ?? reopenNetns)(netns);
+    const spare = this.#reopen(netns);
+    const attempt = Symbol(pod.uid);
+    this.#current.set(pod.uid, attempt);
     try {
       await this.#components.pods.add(pod, netns);
       spare.close();
     } catch (error) {
-      this.#waiting.set(pod.uid, {
-        netns: spare,
-        timer: this.#components.clock.setTimer(retryMs, () => void this.#retry(pod, spare), { background: true }),
-      });
+      // Removed, or added again, while it was tried.
+      if (this.#current.get(pod.uid) !== attempt) spare.close();
+      else this.#retryLater(pod, spare);
       throw error;
     } finally {
       this.#components.onChange();
@@ -58,7 +61,22 @@ export class PodRetry implements PodHandler {
 
   /** Gives up all retries. */
   stop(): void {
-    for (const uid of this.#waiting.keys()) this.#forget(uid);
+    for (const uid of this.#current.keys()) this.#forget(uid);
+  }
+
+  #retryLater(pod: PodIdentity, netns: NetnsHandle): void {
+    const timer = this.#components.clock.setTimer(retryMs, () => void this.#retry(pod, netns), { background: true });
+    this.#waiting.set(pod.uid, { timer, netns });
+  }
+
+  /** A second handle; when there can be none (too many open files) the first is closed. */
+  #reopen(netns: NetnsHandle): NetnsHandle {
+    try {
+      return (this.#components.reopen ?? reopenNetns)(netns);
+    } catch (error) {
+      netns.close();
+      throw error;
+    }
   }
 
   async #retry(pod: PodIdentity, netns: NetnsHandle): Promise<void> {
@@ -75,6 +93,7 @@ export class PodRetry implements PodHandler {
   }
 
   #forget(uid: string): void {
+    this.#current.delete(uid);
     const waiting = this.#waiting.get(uid);
     if (!waiting) return;
     this.#waiting.delete(uid);

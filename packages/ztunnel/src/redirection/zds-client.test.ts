@@ -19,6 +19,8 @@ class FakePods implements PodHandler {
   readonly served = new Map<string, PodIdentity>();
   readonly inodes: number[] = [];
   failures = 0;
+  /** Attempts wait for it. */
+  gate: Promise<void> = Promise.resolve();
 
   get uids(): readonly string[] {
     return [...this.served.keys()];
@@ -27,6 +29,7 @@ class FakePods implements PodHandler {
   async add(pod: PodIdentity, netns: NetnsHandle): Promise<void> {
     this.inodes.push(fstatSync(netns.fd).ino);
     netns.close();
+    await this.gate;
     if (this.failures > 0) {
       this.failures--;
       throw new Error("listen EADDRINUSE");
@@ -143,6 +146,17 @@ describe("ZdsClient", () => {
     await eventually(() => expect(openFiles()).toBeLessThanOrEqual(before));
   });
 
+  it("hangs up on what is no message, and keeps no descriptor", async () => {
+    const before = openFiles();
+    const fd = openSync(folder, "r");
+    agent.send(Uint8Array.of(0xff), [fd]);
+    closeSync(fd);
+    expect(await agent.receive()).toBeUndefined();
+    agent.close();
+    agent = await accept();
+    await eventually(() => expect(openFiles()).toBeLessThanOrEqual(before));
+  });
+
   it("refuses a pod that comes without its name, and closes its namespace", async () => {
     const before = openFiles();
     expect(await ask({ case: "add", value: { uid: "u" } }, true)).toBe("pod u came without workload info");
@@ -205,6 +219,41 @@ describe("PodRetry", () => {
     await clock.advance(5000);
     await eventually(() => expect(pods.uids).toEqual(["u1"]));
     expect(clock.pendingTimers).toBe(0);
+  });
+
+  it("gives up when the pod is removed while it is tried", async () => {
+    const { pods, clock, closed, retry } = setUp(1);
+    const gate = Promise.withResolvers<void>();
+    pods.gate = gate.promise;
+    const adding = expect(retry.add(pod, handle(closed, "given"))).rejects.toThrow("EADDRINUSE");
+    await retry.remove("u1");
+    gate.resolve();
+    await adding;
+    expect(clock.pendingTimers).toBe(0);
+    expect(closed).toEqual(["given", "spare"]);
+  });
+
+  it("gives up when it is stopped", async () => {
+    const { clock, closed, retry } = setUp(1);
+    await expect(retry.add(pod, handle(closed, "given"))).rejects.toThrow();
+    retry.stop();
+    expect(clock.pendingTimers).toBe(0);
+    expect(closed).toEqual(["given", "spare"]);
+  });
+
+  it("closes the namespace when it cannot hold a second handle", async () => {
+    const closed: string[] = [];
+    const retry = new PodRetry({
+      pods: new FakePods(),
+      clock: new ManualClock(),
+      logger: noLogger,
+      onChange: () => {},
+      reopen: () => {
+        throw new Error("EMFILE");
+      },
+    });
+    await expect(retry.add(pod, handle(closed, "given"))).rejects.toThrow("EMFILE");
+    expect(closed).toEqual(["given"]);
   });
 
   it("gives up when the pod is removed", async () => {

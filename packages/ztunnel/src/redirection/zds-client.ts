@@ -102,13 +102,14 @@ export class ZdsClient {
 
   /** Does what one request asks; its error text, empty when it was done. Throws on a breach of the protocol. */
   async #answer(message: SeqpacketMessage, snapshot: Snapshot): Promise<string> {
-    const { payload } = fromBinary(istioZds.WorkloadRequestSchema, message.bytes);
-    const [fd, ...others] = message.fds;
-    for (const other of others) closeSync(other);
-    if (payload.case !== "add" && fd !== undefined) {
+    // The connection takes no message with more.
+    const [fd] = message.fds;
+    const payload = readRequest(message.bytes);
+    if (payload?.case !== "add" && fd !== undefined) {
       closeSync(fd);
-      throw protocolError(`a descriptor came with ${payload.case ?? "an unknown request"}`);
+      throw protocolError(`a descriptor came with ${payload?.case ?? "an unknown request"}`);
     }
+    if (payload === undefined) throw protocolError("a request is malformed");
     switch (payload.case) {
       case "add":
         return await this.#add(payload.value, fd, snapshot);
@@ -160,6 +161,15 @@ export class ZdsClient {
     await Promise.all(gone.map(async (uid) => await pods.remove(uid)));
     logger.info("snapshot of pods received", { pods: snapshot.named.size, removed: gone.length });
     this.#components.onSnapshot();
+  }
+}
+
+/** Undefined: not a request at all. */
+function readRequest(bytes: Uint8Array): istioZds.WorkloadRequest["payload"] | undefined {
+  try {
+    return fromBinary(istioZds.WorkloadRequestSchema, bytes).payload;
+  } catch {
+    return undefined;
   }
 }
 
