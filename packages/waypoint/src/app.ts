@@ -32,9 +32,10 @@ import { HboneListener } from "./hbone-listener.ts";
 import type { PlanInput } from "./phases.ts";
 import { EndpointDenies } from "./policy/endpoint-denies.ts";
 import { selfWorkload } from "./self-workload.ts";
-import { ByteConnections } from "./serve-tcp.ts";
+import { ByteConnections } from "./byte-connections.ts";
 import { RequestReporter } from "./telemetry/request-reporter.ts";
 import { TrafficMetrics } from "./telemetry/traffic-metrics.ts";
+import { ResetBudgets } from "./terminate/reset-budgets.ts";
 import { TunnelServer } from "./terminate/serve-tunnel.ts";
 import { WaypointConfig } from "./waypoint-config.ts";
 
@@ -105,6 +106,7 @@ export function createWaypoint(settings: WaypointSettings, given: WaypointCompon
     upstreams,
     byteConnections,
     reporter,
+    resetBudgets: new ResetBudgets(),
     metrics,
     clock,
     drain,

@@ -362,11 +362,20 @@ export class Exchange implements Http2StreamHandler {
     this.#finish();
   }
 
-  /** A mistake of ours: this exchange ends, whatever state it is in. */
+  /** A mistake of ours: this exchange ends, with an answer if there was none yet. */
   #abort(error: unknown): void {
-    this.#components.logger.error("exchange failed", { error: errorMessage(error) });
-    this.#reason ??= errorMessage(error);
+    const reason = errorMessage(error);
+    this.#components.logger.error("exchange failed", { error: reason });
     this.#letGo(ErrorCode.CANCEL);
+    try {
+      if (!this.#answered) {
+        this.#refuse(localResponse.internal(reason));
+        return;
+      }
+    } catch (refusing) {
+      this.#components.logger.error("exchange not answered", { error: errorMessage(refusing) });
+    }
+    this.#reason ??= reason;
     this.#request.stream.reset(ErrorCode.INTERNAL_ERROR);
     this.#finish();
   }

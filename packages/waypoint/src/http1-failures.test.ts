@@ -115,34 +115,38 @@ describe("HTTP/1.1 through a waypoint, when something breaks", () => {
     agent.destroy();
   });
 
+  /** Answers the first request of each connection, and drops the connection at the second. */
+  const answersOnce = (place: AppPlace): Promise<TestApp> =>
+    startTcpApp(place, (socket) => {
+      let count = 0;
+      socket.on("data", () => {
+        if (++count === 1) socket.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        else socket.destroy();
+      });
+    });
+
   it("retries what may be done twice when a kept connection turns out closed", async () => {
-    // Answers the first request of each connection, and drops the connection at the second.
-    await using shop = await openShop((place) =>
-      startTcpApp(place, (socket) => {
-        let count = 0;
-        socket.on("data", () => {
-          if (++count === 1) socket.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
-          else socket.destroy();
-        });
-      }),
-    );
+    await using shop = await openShop(answersOnce);
     for (let i = 0; i < 3; i++) expect((await request(shop.web, "/")).status).toBe(200);
     expect(shop.apps[0]?.accepted).toBe(3);
   });
 
-  it("does not retry a POST on a kept connection: it may have been acted on", async () => {
-    await using shop = await openShop((place) =>
-      startTcpApp(place, (socket) => {
-        let count = 0;
-        socket.on("data", () => {
-          if (++count === 1) socket.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
-          else socket.destroy();
-        });
-      }),
-    );
+  it("retries a request whose empty body had ended by then", async () => {
+    await using shop = await openShop(answersOnce);
+    const client = await rawConnection(shop.web);
+    client.send(get());
+    await client.until("ok");
+    client.send("PUT / HTTP/1.1\r\nhost: web\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n");
+    await eventually(() => expect(client.received.match(/200 OK/g)).toHaveLength(2));
+  });
+
+  it.each([
+    ["a POST, which may have been acted on", { method: "POST" }],
+    ["a body, which is gone", { method: "PUT", body: "body" }],
+  ])("does not retry %s", async (_, init) => {
+    await using shop = await openShop(answersOnce);
     expect((await request(shop.web, "/")).status).toBe(200);
-    const answer = await request(shop.web, "/", { method: "POST", body: "x" });
-    expect(answer.status).toBe(503);
+    expect((await request(shop.web, "/", init)).status).toBe(503);
     expect(shop.apps[0]?.accepted).toBe(1);
   });
 

@@ -12,6 +12,7 @@ import { readRequest, type ReadRequest } from "./read-request.ts";
 import type { ManagedTarget, RequestPlan } from "./request-context.ts";
 import type { RequestReporter } from "./telemetry/request-reporter.ts";
 import type { Source } from "./terminate/read-source.ts";
+import type { ResetBudgets } from "./terminate/reset-budgets.ts";
 import { resolveTarget, type Target, type TargetResolver } from "./terminate/resolve-target.ts";
 
 export interface HttpServerComponents {
@@ -20,6 +21,7 @@ export interface HttpServerComponents {
   readonly upstreams: HttpUpstreams;
   readonly clock: Clock;
   readonly reporter: RequestReporter;
+  readonly resetBudgets: ResetBudgets;
   readonly logger: Logger;
 }
 
@@ -59,7 +61,7 @@ export function serveHttp(
     const session = createHttp2Session({
       role: "server",
       channel,
-      options: http2Options,
+      options: { ...http2Options, resetBudget: components.resetBudgets.of(connection.source) },
       handler: { onStream, onClose: onClosed },
     });
     return { drain: () => session.shutdown() };

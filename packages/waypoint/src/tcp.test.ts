@@ -109,6 +109,21 @@ describe("bytes through a waypoint", () => {
     await eventually(() => expect(shop.bed.access()[0]).toMatchObject({ error: "explicitly denied by: shop/l4" }));
   });
 
+  it("are cut when what refuses them came while their endpoint was connected", async () => {
+    await using shop = await openShop(echo, { service: port(TCP) });
+    const ztunnel = shop.pods[0]?.ztunnel;
+    if (!ztunnel) throw new Error("no ztunnel");
+    const { promise, resolve } = Promise.withResolvers<void>();
+    ztunnel.holdUntil = promise;
+    const client = await rawConnection(shop.web);
+    await eventually(() => expect(ztunnel.seen).toHaveLength(1));
+    shop.bed.putService(shop.service, { ...port(TCP), policies: [denyCurl] });
+    await shop.bed.settled();
+    resolve();
+    await client.ended();
+    await eventually(() => expect(shop.bed.access()[0]).toMatchObject({ policy: "shop/no-curl" }));
+  });
+
   it("are cut when the waypoint manages their service no more", async () => {
     await using shop = await openShop(echo, { service: port(TCP) });
     const client = await rawConnection(shop.web);

@@ -33,6 +33,13 @@ describe("websocket through a waypoint", () => {
     await client.until("EARLY");
   });
 
+  it.each(["", "early"])("keeps the end of a client that ended ahead of the answer, after %j", async (early) => {
+    await using shop = await openShop(startHttpApp);
+    const client = await rawConnection(shop.web);
+    client.socket.end(upgrade + early);
+    expect(await client.ended()).toMatch(new RegExp(`hello${early.toUpperCase()}bye$`));
+  });
+
   it("goes on as HTTP when the application does not want to upgrade", async () => {
     await using shop = await openShop((place) =>
       startTcpApp(place, (socket) => {

@@ -1,4 +1,4 @@
-import type { Logger } from "@hairpin/shared/telemetry";
+import { displayed, type Logger } from "@hairpin/shared/telemetry";
 import { formatSocketAddress, formatSpiffeId, type SocketAddress } from "@hairpin/shared/model";
 import type { ExchangeResult } from "../exchange.ts";
 import type { RequestHead } from "../request-head.ts";
@@ -74,9 +74,9 @@ export class RequestReporter {
   #log({ source, address, target, head, route, result, durationMs }: ReportedRequest): void {
     const service = target?.kind === "service" ? target.service.hostname : undefined;
     this.#accessLog.info("request complete", {
-      "src.addr": formatSocketAddress(source),
+      "src.addr": displayed(formatSocketAddress(source)),
       "src.identity": source.identity && formatSpiffeId(source.identity),
-      "dst.addr": formatSocketAddress(address),
+      "dst.addr": displayed(formatSocketAddress(address)),
       "dst.service": service,
       "dst.workload": result.destination?.name,
       "dst.namespace": result.destination?.namespace,

@@ -4,7 +4,7 @@ import { errorMessage, type Clock, type Drain } from "@hairpin/shared/process";
 import type { Logger } from "@hairpin/shared/telemetry";
 import type { TunnelContext } from "../request-context.ts";
 import { serveHttp, type HttpServerComponents } from "../serve-http.ts";
-import type { ByteConnections } from "../serve-tcp.ts";
+import type { ByteConnections } from "../byte-connections.ts";
 import type { TrafficMetrics } from "../telemetry/traffic-metrics.ts";
 import type { PortProtocol, WaypointConfig } from "../waypoint-config.ts";
 import { readSource } from "./read-source.ts";

@@ -37,34 +37,33 @@ export interface Sniffing {
  * After `silenceMs` without a decision the connection is bytes (a server that speaks first).
  */
 export function sniff(channel: ByteChannel, clock: Clock, silenceMs: number): Sniffing {
+  const { promise, resolve } = Promise.withResolvers<Awaited<Sniffing["result"]>>();
   const replay = new ReplayChannel(channel);
-  const result = new Promise<Awaited<Sniffing["result"]>>((resolve) => {
-    const decide = (kind: Sniffed): void => {
-      timer.cancel();
-      replay.onChange = undefined;
-      channel.pause();
-      resolve({ kind, channel: replay });
-    };
-    const timer = clock.setTimer(silenceMs, () => decide("bytes"), { background: true });
-    replay.onChange = () => {
-      if (replay.finished) {
-        timer.cancel();
-        resolve(undefined);
-        return;
-      }
-      const kind = replay.ended
-        ? (sniffBytes(replay.head) ?? "bytes")
-        : replay.head.length === 0
-          ? undefined
-          : sniffBytes(replay.head);
-      if (kind !== undefined) decide(kind);
-    };
-    channel.resume();
-  });
+  const settle = (kind: Sniffed | undefined): void => {
+    timer.cancel();
+    replay.onChange = undefined;
+    if (kind) channel.pause();
+    resolve(kind && { kind, channel: replay });
+  };
+  const timer = clock.setTimer(silenceMs, () => settle("bytes"), { background: true });
+  replay.onChange = () => {
+    if (replay.finished) {
+      settle(undefined);
+      return;
+    }
+    const kind = replay.head.length === 0 ? undefined : sniffBytes(replay.head);
+    if (kind || replay.ended) settle(kind ?? "bytes");
+  };
+  channel.resume();
   return {
-    result,
+    result: promise,
     giveUp: () => {
-      if (replay.onChange && replay.head.length === 0) channel.end();
+      if (!replay.onChange || replay.head.length > 0) return;
+      settle(undefined);
+      channel.end();
+      // What comes now comes too late.
+      replay.setHandler({ onData: () => channel.destroy(), onEnd: () => {}, onDrain: () => {}, onClose: () => {} });
+      replay.resume();
     },
   };
 }

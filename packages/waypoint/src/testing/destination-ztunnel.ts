@@ -22,6 +22,8 @@ export interface DestinationZtunnel extends AsyncDisposable {
   readonly seen: readonly SeenConnect[];
   /** Set: every CONNECT is answered with this status. */
   refuseWith: number | undefined;
+  /** Set: tunnels are answered after it resolved. */
+  holdUntil: Promise<void> | undefined;
   /** Cuts every session now. */
   cut(): void;
 }
@@ -37,6 +39,7 @@ export async function startDestinationZtunnel(
   const serve = async (request: InboundConnect): Promise<void> => {
     const { headers, peerIdentity } = request;
     seen.push({ authority: request.authority, headers, peerIdentity });
+    await ztunnel.holdUntil;
     const address = tryParseSocketAddress(request.authority);
     if (ztunnel.refuseWith !== undefined || !address) {
       request.refuse(ztunnel.refuseWith ?? 400);
@@ -74,6 +77,7 @@ export async function startDestinationZtunnel(
   const ztunnel: DestinationZtunnel = {
     seen,
     refuseWith: undefined,
+    holdUntil: undefined,
     cut,
     async [Symbol.asyncDispose]() {
       cut();

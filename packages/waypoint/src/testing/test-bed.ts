@@ -32,7 +32,7 @@ const types = {
 } as const;
 
 /** Namespace of everything here; the waypoint is the Gateway `shop/waypoint`. */
-export const namespace = "shop";
+const namespace = "shop";
 
 export interface TestPod {
   readonly workload: Workload;

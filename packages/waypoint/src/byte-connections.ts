@@ -1,7 +1,7 @@
 import { relay, type RelayCounters } from "@hairpin/hbone";
 import { formatNamespacedHostname, formatSocketAddress, formatSpiffeId, type Service } from "@hairpin/shared/model";
 import { errorMessage, type Clock } from "@hairpin/shared/process";
-import type { Logger } from "@hairpin/shared/telemetry";
+import { displayed, type Logger } from "@hairpin/shared/telemetry";
 import type { ByteChannel } from "@hairpin/wire";
 import { responseFlag } from "./error-response.ts";
 import { endpointKey, type Endpoint } from "./forward/connect-endpoint.ts";
@@ -217,9 +217,9 @@ function isSameService(a: Service, b: Service): boolean {
 
 function describeTunnel({ source, target }: TunnelContext): Record<string, unknown> {
   return {
-    "src.addr": formatSocketAddress(source),
+    "src.addr": displayed(formatSocketAddress(source)),
     "src.identity": source.identity && formatSpiffeId(source.identity),
-    "dst.addr": formatSocketAddress(target.address),
+    "dst.addr": displayed(formatSocketAddress(target.address)),
     "dst.service": target.kind === "service" ? target.service.hostname : undefined,
     hairpinned: source.hairpinned ? true : undefined,
   };
