@@ -52,10 +52,6 @@ export class HeldConnection {
     await this.#program.find((line): line is HoldEvent => isEvent(line, "line") && wanted.test(line.text ?? ""));
   }
 
-  send(line: string): void {
-    this.#program.send(line);
-  }
-
   /** Waits for its end; when and how. */
   async end(timeoutMs = 10_000): Promise<{ readonly at: number; readonly how: string }> {
     const { at, how = "" } = await this.#program.find((line): line is HoldEvent => isEvent(line, "end"), timeoutMs);

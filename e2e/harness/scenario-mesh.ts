@@ -228,7 +228,7 @@ export function report(text: string): void {
   process.stdout.write(`[e2e] ${text}\n`);
 }
 
-export function splitName(name: PodName): { readonly namespace: string; readonly name: string } {
+function splitName(name: PodName): { readonly namespace: string; readonly name: string } {
   const [namespace = "", rest = ""] = name.split("/");
   return { namespace, name: rest };
 }
