@@ -151,7 +151,7 @@ const compressors = {
 const encodings = ["gzip", "zstd", "br"] as const;
 
 function chooseEncoding(request: IncomingMessage): keyof typeof compressors | undefined {
-  const accepted = String(request.headers["accept-encoding"] ?? "")
+  const accepted = (request.headers["accept-encoding"] ?? "")
     .toLowerCase()
     .split(",")
     .map((part) => part.split(";").map((word) => word.trim()))

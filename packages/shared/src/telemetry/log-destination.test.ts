@@ -3,7 +3,7 @@ import { closeSync, constants, mkdtempSync, openSync, readFileSync, readSync } f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { createBoundedDestination } from "./log-destination.ts";
+import { createBoundedDestination, droppedLogLines } from "./log-destination.ts";
 
 /** A pipe that nobody empties until the test does. */
 function makePipe(): { writeFd: number; readAll: () => string; close: () => void } {
@@ -70,5 +70,23 @@ describe("createBoundedDestination", () => {
     // Every line was either written or counted.
     expect(lines.filter((one) => one.startsWith("x"))).toHaveLength(2_000 - destination.droppedLines);
     pipe.close();
+  });
+
+  it("counts every line that a reader who went away does not get, and the process lives on", async () => {
+    const pipe = makePipe();
+    const destination = createBoundedDestination({ fd: pipe.writeFd });
+    pipe.close();
+    const before = droppedLogLines();
+    destination.write("first\n");
+    while (destination.droppedLines === 0) {
+      await new Promise<void>((resolve) => {
+        setImmediate(resolve);
+      });
+    }
+    destination.write("second\n");
+    destination.flush();
+    expect(destination.droppedLines).toBe(2);
+    expect(droppedLogLines() - before).toBe(2);
+    await destination.close();
   });
 });

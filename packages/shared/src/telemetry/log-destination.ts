@@ -15,6 +15,13 @@ export interface BoundedDestination extends LogDestination {
   close(): Promise<void>;
 }
 
+let droppedByProcess = 0;
+
+/** Lines that all destinations of this process dropped: `hairpin_log_lines_dropped_total`. */
+export function droppedLogLines(): number {
+  return droppedByProcess;
+}
+
 export interface BoundedDestinationOptions {
   /** File descriptor; default 1 (stdout). */
   readonly fd?: number;
@@ -37,9 +44,20 @@ export function createBoundedDestination(options: BoundedDestinationOptions = {}
   });
   let dropped = 0;
   let reported = 0;
-  stream.on("drop", () => dropped++);
-  // A closed pipe (EPIPE) or a full disk: the lines in question are lost, the process goes on.
-  stream.on("error", () => dropped++);
+  let gone = false;
+  const countDrop = (): void => {
+    dropped++;
+    droppedByProcess++;
+  };
+  stream.on("drop", countDrop);
+  // A full disk: the line in question is lost. A pipe without a reader (EPIPE): pino writes nothing any more, without a word.
+  let told: Error | undefined;
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    gone ||= error.code === "EPIPE";
+    // pino's own listener tells the first error a second time.
+    if (error !== told) countDrop();
+    told = error;
+  });
   stream.on("drain", () => {
     if (dropped === reported || options.onRecovered === undefined) return;
     const missing = dropped - reported;
@@ -47,7 +65,10 @@ export function createBoundedDestination(options: BoundedDestinationOptions = {}
     stream.write(options.onRecovered(missing));
   });
   return {
-    write: (line) => void stream.write(line),
+    write: (line) => {
+      if (gone) countDrop();
+      else stream.write(line);
+    },
     flush: () => {
       try {
         stream.flushSync();
@@ -59,6 +80,8 @@ export function createBoundedDestination(options: BoundedDestinationOptions = {}
       return dropped;
     },
     close: async () => {
+      // pino's close would never come.
+      if (gone) return;
       const closed = Promise.withResolvers<void>();
       stream.once("close", closed.resolve);
       stream.end();

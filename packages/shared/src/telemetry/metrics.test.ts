@@ -177,6 +177,7 @@ describe("registerProcessMetrics", () => {
     for (const body of [before, open, after]) {
       expect(body).toMatch(/^process_open_fds [0-9]+$/m);
       expect(body).toMatch(/^process_max_fds [0-9]+$/m);
+      expect(body).toMatch(/^hairpin_log_lines_dropped_total [0-9]+$/m);
       expect(body).toMatch(/^process_cpu_seconds_total [0-9.e-]+$/m);
     }
     const names = (body: string): string[] => body.match(/^# TYPE .*$/gm) ?? [];

@@ -1,10 +1,16 @@
 import { collectDefaultMetrics, Registry } from "prom-client";
+import { droppedLogLines } from "./log-destination.ts";
 import { escapeLabelValue, type ExpositionFormat, formatFamilyHead, formatSample } from "./metric-text.ts";
 import type { MetricRegistry } from "./metrics.ts";
 
+const droppedLines = {
+  name: "hairpin_log_lines_dropped_total",
+  help: "Log lines lost because their reader is too slow or gone.",
+};
+
 /**
  * Adds what prom-client knows of the process: `process_open_fds`, `process_max_fds` (as ztunnel), `process_cpu_*`,
- * `process_resident_memory_bytes`, `nodejs_eventloop_lag_*`, `nodejs_gc_duration_seconds`, heap sizes. Once per process.
+ * `process_resident_memory_bytes`, `nodejs_eventloop_lag_*`, `nodejs_gc_duration_seconds`, heap sizes; and `hairpin_log_lines_dropped_total`. Once per process.
  */
 export function registerProcessMetrics(registry: MetricRegistry): void {
   const library = new Registry();
@@ -15,6 +21,10 @@ export function registerProcessMetrics(registry: MetricRegistry): void {
     library.removeSingleMetric(`${name}_total`);
   }
   registry.addExposition((format) => renderLibrary(library, format));
+  registry.addExposition(async (format) => {
+    const head = formatFamilyHead(droppedLines.name, droppedLines.help, "counter", format);
+    return head + formatSample(droppedLines.name, { suffix: "", labels: "", value: droppedLogLines() });
+  });
 }
 
 /** Rendered here, because prom-client renames its counters for good once OpenMetrics was asked for. */
