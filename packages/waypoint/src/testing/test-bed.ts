@@ -1,6 +1,5 @@
 // A whole waypoint on loopback: a control plane and a CA in the test's process, pods with an address of 127.0.0.0/8 each behind
 // a ztunnel of their own, and clients that tunnel to the waypoint as whoever the test wants.
-import { randomInt } from "node:crypto";
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { hairpinWaypoint } from "@hairpin/shared/api";
 import type { AuthorizationPolicy, Service, SocketAddress, Workload } from "@hairpin/shared/model";
@@ -74,10 +73,18 @@ export interface TestBedOptions {
   readonly settings?: Partial<WaypointSettings>;
 }
 
+let beds = 0;
+
+/** A /24 of loopback of its own: by the process, since test files run side by side, and by the bed within it. */
+function nextPrefix(): string {
+  beds = (beds % 250) + 1;
+  return `127.${(process.pid % 250) + 2}.${beds}`;
+}
+
 /** Starts nothing but the control plane: put the mesh in, then `settled()`. */
 export async function createTestBed(options: TestBedOptions = {}): Promise<TestBed> {
   const authority = new TestAuthority();
-  const prefix = `127.${randomInt(2, 250)}.${randomInt(2, 250)}`;
+  const prefix = nextPrefix();
   let lastHost = 1;
   const nextIp = (): string => `${prefix}.${++lastHost}`;
   const ip = nextIp();
