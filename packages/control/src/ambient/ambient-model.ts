@@ -12,7 +12,7 @@ import {
   buildWorkloadEntryMessage,
   workloadEntryUid,
 } from "./external-workload.ts";
-import { settleHosts } from "./host-ownership.ts";
+import { settleAddresses, settleHosts } from "./host-ownership.ts";
 import { buildServiceRecord } from "./kubernetes-service.ts";
 import type { MeshConfig } from "./mesh-config.ts";
 import { type PodRecord, buildPodRecord } from "./pod.ts";
@@ -68,8 +68,9 @@ export function buildAmbientModel(
   acknowledgements: WaypointAcknowledgements,
 ): AmbientModel {
   const problems: Problem[] = [];
-  const { services, canonical } = settleHosts(listServices(snapshot, config, problems));
   const pods = buildEach(snapshot.list("Pod"), problems, (pod) => buildPodRecord(pod, config));
+  const claims = settleAddresses(listServices(snapshot, config, problems), pods, problems);
+  const { services, canonical } = settleHosts(claims);
   const membership = buildMembership(snapshot, services, pods);
 
   const waypoints = buildWaypoints(snapshot, config, acknowledgements, problems);

@@ -237,6 +237,16 @@ describe("MeshState: services", () => {
     put(state, { removed: [key] });
     expect(state.findUpstream("", "10.0.0.1", "ns")?.kind).toBe("workload");
   });
+
+  it("never takes a pod's own address for part of a service's range", () => {
+    const everything = range("a", "10.0.0.0", 8);
+    const state = createState({ workloads: [aWorkload()], services: [everything] });
+    expect(state.findUpstream("", "10.0.0.1", "a")?.kind).toBe("workload");
+    expect(state.findUpstream("", "10.0.0.2", "a")?.kind).toBe("service");
+    const entry = aWorkload({ uid: "c/networking.istio.io/WorkloadEntry/ns/vm", addresses: ["10.0.0.3"] });
+    const external = createState({ workloads: [entry], services: [everything] });
+    expect(external.findUpstream("", "10.0.0.3", "a")?.kind).toBe("service");
+  });
 });
 
 describe("MeshState: endpoints", () => {

@@ -23,7 +23,7 @@ import { ServiceStore } from "./service-store.ts";
 import { emptyStateFile, type StateFile } from "./state-file.ts";
 import { waitFor } from "./wait-for.ts";
 import { defaultWireDefaults, type WireDefaults, workloadFromWire } from "./workload-from-wire.ts";
-import { WorkloadStore } from "./workload-store.ts";
+import { isPod, WorkloadStore } from "./workload-store.ts";
 
 export interface MeshStateOptions {
   readonly wireDefaults?: WireDefaults;
@@ -148,9 +148,13 @@ export class MeshState implements MeshLookup {
   }
 
   findUpstream(network: string, ip: IpAddress, clientNamespace: string): AddressTarget | undefined {
-    return (
-      asService(this.findServiceByVip(network, ip, clientNamespace)) ?? asWorkload(this.findWorkloadByIp(network, ip))
-    );
+    const workload = this.findWorkloadByIp(network, ip);
+    // A range that somebody wrote into a ServiceEntry never takes the calls to a pod's own address.
+    const service =
+      workload && isPod(workload)
+        ? this.#services.findByExactVip(network, ip, clientNamespace)
+        : this.findServiceByVip(network, ip, clientNamespace);
+    return asService(service) ?? asWorkload(workload);
   }
 
   endpointsOf(service: Service): readonly ServiceEndpoint[] {

@@ -56,8 +56,12 @@ export class ServiceStore {
   }
 
   findByVip(network: string, ip: IpAddress, clientNamespace: string): Service | undefined {
-    const exact = pickService(this.#byVip.get(`${network}/${ip}`) ?? [], clientNamespace);
-    return exact ?? this.#findByCidr(network, ip, clientNamespace);
+    return this.findByExactVip(network, ip, clientNamespace) ?? this.#findByCidr(network, ip, clientNamespace);
+  }
+
+  /** As {@link findByVip}, without ranges. */
+  findByExactVip(network: string, ip: IpAddress, clientNamespace: string): Service | undefined {
+    return pickService(this.#byVip.get(`${network}/${ip}`) ?? [], clientNamespace);
   }
 
   findByHostname(hostname: string, clientNamespace: string): Service | undefined {

@@ -66,7 +66,7 @@ function podKey(pod: PodInfo): string {
   return `${pod.namespace}/${pod.name}/${pod.serviceAccount}`;
 }
 
-function isPod(workload: Workload): boolean {
+export function isPod(workload: Workload): boolean {
   return workload.uid.includes("//Pod/");
 }
 
