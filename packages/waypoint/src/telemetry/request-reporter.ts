@@ -4,6 +4,7 @@ import type { ExchangeResult } from "../exchange.ts";
 import type { RequestHead } from "../request-head.ts";
 import type { ManagedTarget } from "../request-context.ts";
 import type { Source } from "../terminate/read-source.ts";
+import { grpcStatusLabel } from "./grpc-status.ts";
 import { describeTraffic, findSourceWorkload, type DescribeOptions } from "./describe-traffic.ts";
 import type { TrafficMetrics } from "./traffic-metrics.ts";
 
@@ -50,12 +51,13 @@ export class RequestReporter {
     const { destination } = result;
     const service = result.service ?? (target?.kind === "service" ? target.service : undefined);
     const protocol = isGrpc ? "grpc" : "http";
+    const grpcStatus = grpcStatusLabel(isGrpc, result.grpcStatus);
     const parts = [this.#number(client), this.#number(destination), this.#number(service), protocol];
-    const key = `${parts.join()},${result.flag},${result.status},${result.grpcStatus},${source.identity ? formatSpiffeId(source.identity) : ""}`;
+    const key = `${parts.join()},${result.flag},${result.status},${grpcStatus},${source.identity ? formatSpiffeId(source.identity) : ""}`;
     const labels = () => ({
       ...describeTraffic({ source, client, destination, service, protocol, flag: result.flag }, this.#describe),
       response_code: String(result.status),
-      grpc_response_status: result.grpcStatus,
+      grpc_response_status: grpcStatus,
     });
     this.#metrics.requestFinished(key, labels, { ...result, durationMs });
   }
