@@ -52,6 +52,11 @@ const dnsPort = 15_053;
 const fromZtunnel = "meta mark & 0x00000fff == 0x00000539";
 const notFromZtunnel = "meta mark & 0x00000fff != 0x00000539";
 const routeMark = "0x111/0xfff";
+/**
+ * Only a SYN begins what ztunnel can take. Istio's rules redirect whatever conntrack has not seen before, which is also the
+ * first packet of a connection that was in its handshake when a running pod joined: it would hang or be reset.
+ */
+const firstPacket = "tcp flags & (fin | syn | rst | ack) == syn";
 const routeTable = "100";
 const routePreference = "32764";
 
@@ -112,7 +117,7 @@ function natPrerouting(options: RedirectionOptions, families: readonly Family[])
     ...families.map(({ keyword, probe }) => `meta l4proto tcp ${keyword} saddr ${probe} counter accept`),
     ...families.map(
       ({ keyword, loopback }) =>
-        `${keyword} daddr != ${loopback} tcp dport != ${hbonePort} ${notFromZtunnel} counter redirect to :${inboundPort}`,
+        `${keyword} daddr != ${loopback} tcp dport != ${hbonePort} ${notFromZtunnel} ${firstPacket} counter redirect to :${inboundPort}`,
     ),
   ];
 }
@@ -126,7 +131,7 @@ function natOutput(options: RedirectionOptions, families: readonly Family[]): st
     ...families.map(({ keyword, loopback }) => `oifname "lo" ${keyword} daddr != ${loopback} counter accept`),
     ...families.map(
       ({ keyword, loopback }) =>
-        `meta l4proto tcp ${keyword} daddr != ${loopback} ${notFromZtunnel} counter redirect to :${outboundPort}`,
+        `meta l4proto tcp ${keyword} daddr != ${loopback} ${notFromZtunnel} ${firstPacket} counter redirect to :${outboundPort}`,
     ),
   ];
 }
