@@ -12,6 +12,7 @@ import {
   type AdminServer,
   type Logger,
   MetricRegistry,
+  registerProcessMetrics,
   createLogger,
   metricsRoutes,
   startAdminServer,
@@ -82,6 +83,7 @@ export async function startControl(
       impliedNames,
     },
   );
+  registerProcessMetrics(metrics);
   registerXdsMetrics(metrics, xds, objects);
   const certificates = createCertificateService(
     { authority: root.authority, tokens, objects, metrics, logger: logger.child("ca") },

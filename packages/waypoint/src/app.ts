@@ -152,7 +152,9 @@ export async function runWaypoint(settings: WaypointSettings): Promise<RunningCo
   const { soft } = raiseFileLimit();
   logger.info("starting", { version, gateway: `${settings.pod.namespace}/${settings.gatewayName}`, file_limit: soft });
   const waypoint = createWaypoint(settings, { logger });
-  return await runComponents(waypoint.components, { logger, onShutdown: () => waypoint.drain() });
+  const components = await runComponents(waypoint.components, { logger, onShutdown: () => waypoint.drain() });
+  void components.stopped.then(() => logger.flush());
+  return components;
 }
 
 function describeSelf({ clusterId, pod, gatewayName }: WaypointSettings): string {
