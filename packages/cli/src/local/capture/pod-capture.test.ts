@@ -72,6 +72,20 @@ describe("PodCapture", () => {
     expect(annotation(store)).toBe("enabled");
   });
 
+  it("takes back what a user says of capture, before the start and later", async () => {
+    const store = shopStore();
+    const { capture, done } = start(store);
+    const claims = { [redirectionAnnotation]: "enabled" };
+    const plain = pod({ name: "a" });
+    const created = store.create({ ...plain, metadata: { ...plain.metadata, annotations: claims } }) as Pod;
+    await capture.beforeStart(created, network);
+    expect(annotation(store)).toBeUndefined();
+    const current = store.find(podKind, "shop", "a")!;
+    store.update({ ...current, metadata: { ...current.metadata, annotations: claims } });
+    await vi.waitFor(() => expect(annotation(store)).toBeUndefined());
+    expect(done).toEqual([]);
+  });
+
   it("does not let a pod start that no ztunnel takes", async () => {
     const store = shopStore();
     label(store, "ambient");

@@ -95,8 +95,10 @@ export class PodCapture implements PodHooks {
       const { namespace, name } = tracked.pod.metadata;
       const pod = this.#store.find(podKind, namespace, name);
       if (pod === undefined || pod.metadata.deletionTimestamp !== undefined) continue;
-      if (isCaptureWanted(pod, this.#store) === tracked.isCaptured) continue;
-      this.#enqueue(tracked);
+      if (isCaptureWanted(pod, this.#store) !== tracked.isCaptured) this.#enqueue(tracked);
+      // A user may write the annotation too; control believes it and would call an open door guarded.
+      else if ((pod.metadata.annotations?.[redirectionAnnotation] === "enabled") !== tracked.isCaptured)
+        this.#annotate(pod, tracked.isCaptured ? "enabled" : undefined);
     }
   }
 
