@@ -77,3 +77,17 @@ export class HttpStreamError extends Error {
     this.status = details.status;
   }
 }
+
+/**
+ * Writes a part of an HTTP/1.1 body. One that is not as long as its head announced cannot be mended: the connection is
+ * destroyed, and undefined returned.
+ */
+export function writeBody<T>(channel: ByteChannel, message: "request" | "response", write: () => T): T | undefined {
+  try {
+    return write();
+  } catch (cause) {
+    const text = `The ${message}'s body is not what its head announced`;
+    channel.destroy(new HttpStreamError(text, { code: "HTTP_BAD_MESSAGE", cause }));
+    return undefined;
+  }
+}

@@ -1,7 +1,7 @@
 import type { ByteChannel, HeaderList, Http1Headers, Http1Writer, Http2StreamHandler } from "@hairpin/wire";
 import { BodyQueue } from "./body-queue.ts";
 import { listToTrailers } from "./http1-heads.ts";
-import { HttpStreamError, type HttpStream } from "./http-stream.ts";
+import { HttpStreamError, writeBody, type HttpStream } from "./http-stream.ts";
 
 /** What a stream asks of its connection. */
 export interface Http1ClientStreamOwner {
@@ -76,7 +76,7 @@ export class Http1ClientStream implements HttpStream {
     if (this.closed) return true;
     this.#bytesWritten += chunk.length;
     if (this.switched) return this.#channel.write(chunk);
-    return this.#guard(() => this.#writer.body(chunk)) ?? true;
+    return writeBody(this.#channel, "request", () => this.#writer.body(chunk)) ?? true;
   }
 
   end(): void {
@@ -127,21 +127,7 @@ export class Http1ClientStream implements HttpStream {
     }
     if (this.requestEnded) return;
     this.requestEnded = true;
-    if (this.#guard(() => (this.#writer.end(trailers), true)) === true) this.#owner.requestEnded();
-  }
-
-  /** A body that is not as long as its head announced cannot be mended: the connection ends. */
-  #guard<T>(write: () => T): T | undefined {
-    try {
-      return write();
-    } catch (error) {
-      this.#channel.destroy(
-        new HttpStreamError("The request's body is not what its head announced", {
-          code: "HTTP_BAD_MESSAGE",
-          cause: error,
-        }),
-      );
-      return undefined;
-    }
+    if (writeBody(this.#channel, "request", () => (this.#writer.end(trailers), true)) === true)
+      this.#owner.requestEnded();
   }
 }

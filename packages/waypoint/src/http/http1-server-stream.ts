@@ -9,7 +9,7 @@ import {
 } from "@hairpin/wire";
 import { BodyQueue } from "./body-queue.ts";
 import { framingOf, listToHeaders, listToTrailers, pseudoField } from "./http1-heads.ts";
-import { HttpStreamError, upgradeField, type HttpStream, type RespondOptions } from "./http-stream.ts";
+import { HttpStreamError, writeBody, upgradeField, type HttpStream, type RespondOptions } from "./http-stream.ts";
 
 /** What a stream asks of its connection. */
 export interface Http1ServerStreamOwner {
@@ -98,7 +98,7 @@ export class Http1ServerStream implements HttpStream {
     if (this.closed || this.responseEnded) return true;
     this.#bytesWritten += chunk.length;
     if (this.#switched) return this.#channel.write(chunk);
-    return this.#guard(() => this.#writer.body(chunk)) ?? true;
+    return writeBody(this.#channel, "response", () => this.#writer.body(chunk)) ?? true;
   }
 
   end(): void {
@@ -168,22 +168,7 @@ export class Http1ServerStream implements HttpStream {
       this.#channel.end();
       return;
     }
-    if (this.#guard(() => (this.#writer.end(trailers), true)) === true) this.#owner.finished();
-  }
-
-  /** A body that is not as long as its head announced cannot be mended: the connection ends. */
-  #guard<T>(write: () => T): T | undefined {
-    try {
-      return write();
-    } catch (error) {
-      this.#channel.destroy(
-        new HttpStreamError("The response's body is not what its head announced", {
-          code: "HTTP_BAD_MESSAGE",
-          cause: error,
-        }),
-      );
-      return undefined;
-    }
+    if (writeBody(this.#channel, "response", () => (this.#writer.end(trailers), true)) === true) this.#owner.finished();
   }
 }
 
