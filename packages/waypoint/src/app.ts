@@ -19,9 +19,11 @@ import {
   metricsRoutes,
   MetricRegistry,
   readinessRoutes,
+  registerBuild,
   registerProcessMetrics,
   type AdminRoutes,
   type RootLogger,
+  version,
 } from "@hairpin/shared/telemetry";
 import { createNodeTlsEngine, type TlsContext, type TlsEngine } from "@hairpin/wire";
 import { configDump } from "./config-dump.ts";
@@ -38,9 +40,6 @@ import { TrafficMetrics } from "./telemetry/traffic-metrics.ts";
 import { ResetBudgets } from "./terminate/reset-budgets.ts";
 import { TunnelServer } from "./terminate/serve-tunnel.ts";
 import { WaypointConfig } from "./waypoint-config.ts";
-
-/** Of this program; also in `istio_build`. */
-const version = "0.1.0";
 
 export interface WaypointComponents {
   readonly logger: RootLogger;
@@ -66,7 +65,7 @@ export function createWaypoint(settings: WaypointSettings, given: WaypointCompon
   const readiness = new Readiness();
   const registry = new MetricRegistry();
   registerProcessMetrics(registry);
-  registerBuild(registry);
+  registerBuild(registry, "proxy", version);
   const metrics = new TrafficMetrics(registry);
   const drain = new Drain(clock);
 
@@ -222,13 +221,6 @@ function listenerComponent(listener: HboneListener, gate: ListenerGate): Compone
 
 function component(name: string, life: Partial<Pick<Component, "start" | "stop">>): Component {
   return { name, start: life.start ?? (async () => {}), stop: life.stop ?? (async () => {}) };
-}
-
-function registerBuild(registry: MetricRegistry): void {
-  registry
-    .gauge({ name: "istio_build", help: "Istio component build info.", labels: ["component", "tag"] })
-    .handle({ component: "proxy", tag: version })
-    .set(1);
 }
 
 function adminRoutes(dump: () => unknown): AdminRoutes {

@@ -18,8 +18,10 @@ import {
   metricsRoutes,
   MetricRegistry,
   readinessRoutes,
+  registerBuild,
   registerProcessMetrics,
   type RootLogger,
+  version,
 } from "@hairpin/shared/telemetry";
 import { createNodeTlsEngine, type TlsEngine } from "@hairpin/wire";
 import { configDump } from "./admin/config-dump.ts";
@@ -29,9 +31,6 @@ import { DataPlane } from "./data-plane.ts";
 import { DnsProxy } from "./dns/dns-proxy.ts";
 import { PodRetry } from "./redirection/pod-retry.ts";
 import { ZdsClient } from "./redirection/zds-client.ts";
-
-/** Of this program; also in `istio_build`. */
-const version = "0.1.0";
 
 export interface ZtunnelComponents {
   readonly logger: RootLogger;
@@ -63,7 +62,7 @@ export function createZtunnel(config: ZtunnelConfig, given: ZtunnelComponents): 
   };
   const metrics = new MetricRegistry();
   registerProcessMetrics(metrics);
-  registerBuild(metrics, config);
+  registerBuild(metrics, "ztunnel", config.istioVersion === "unknown" ? version : config.istioVersion);
   const drain = new Drain(clock);
   const mesh = new MeshState({ clock }, { clusterId: config.clusterId });
   const caClient = createAgentCaClient(config, clock, true);
@@ -199,13 +198,4 @@ function createDnsProxy(config: ZtunnelConfig, { readiness, ...parts }: DnsParts
 
 function caComponent(client: { close(): void }): Component {
   return { name: "ca client", start: async () => {}, stop: async () => client.close() };
-}
-
-function registerBuild(metrics: MetricRegistry, config: ZtunnelConfig): void {
-  const build = metrics.gauge({
-    name: "istio_build",
-    help: "Istio component build info.",
-    labels: ["component", "tag"],
-  });
-  build.handle({ component: "ztunnel", tag: config.istioVersion === "unknown" ? version : config.istioVersion }).set(1);
 }

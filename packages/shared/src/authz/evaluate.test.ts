@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { AuthorizationPolicy, Identity, PolicyMatch, PolicyRule, StringMatch } from "../model/index.ts";
+import { aMatch } from "../discovery/model.test-support.ts";
 import { evaluate, refuseMissingPolicy } from "./evaluate.ts";
 import { explainDecision } from "./explain.ts";
 import type { ConnectionFacts } from "./match-rule.ts";
@@ -14,31 +15,13 @@ const facts: ConnectionFacts = {
 };
 const plaintext: ConnectionFacts = { ...facts, sourceIdentity: undefined };
 
-function match(fields: Partial<PolicyMatch>): PolicyMatch {
-  return {
-    namespaces: [],
-    notNamespaces: [],
-    principals: [],
-    notPrincipals: [],
-    serviceAccounts: [],
-    notServiceAccounts: [],
-    sourceIps: [],
-    notSourceIps: [],
-    destinationIps: [],
-    notDestinationIps: [],
-    destinationPorts: [],
-    notDestinationPorts: [],
-    ...fields,
-  };
-}
-
 function policy(fields: Partial<AuthorizationPolicy>): AuthorizationPolicy {
   return { name: "p", namespace: "ns", scope: "NAMESPACE", action: "ALLOW", rules: [], dryRun: false, ...fields };
 }
 
 /** One rule with one clause with one match. */
 function rule(fields: Partial<PolicyMatch>): PolicyRule {
-  return { clauses: [[match(fields)]] };
+  return { clauses: [[aMatch(fields)]] };
 }
 
 const presence: StringMatch = { kind: "presence" };
@@ -126,17 +109,17 @@ describe("evaluate: one rule", () => {
     { name: "a match without fields is skipped", rules: [rule({})], matched: false },
     {
       name: "a match without fields beside one that holds",
-      rules: [{ clauses: [[match({}), match({ destinationPorts: [8080] })]] }],
+      rules: [{ clauses: [[aMatch({}), aMatch({ destinationPorts: [8080] })]] }],
       matched: true,
     },
     {
       name: "clauses are AND-ed",
-      rules: [{ clauses: [[match({ destinationPorts: [8080] })], [match({ destinationPorts: [1] })]] }],
+      rules: [{ clauses: [[aMatch({ destinationPorts: [8080] })], [aMatch({ destinationPorts: [1] })]] }],
       matched: false,
     },
     {
       name: "matches of a clause are OR-ed",
-      rules: [{ clauses: [[match({ destinationPorts: [1] }), match({ destinationPorts: [8080] })]] }],
+      rules: [{ clauses: [[aMatch({ destinationPorts: [1] }), aMatch({ destinationPorts: [8080] })]] }],
       matched: true,
     },
     {

@@ -1,6 +1,7 @@
 export * from "./access-log.ts";
 export * from "./admin-routes.ts";
 export * from "./admin-server.ts";
+export * from "./build-info.ts";
 export * from "./log-destination.ts";
 export { Displayed, displayed, timestamp } from "./log-format.ts";
 export * from "./log-levels.ts";
