@@ -5,7 +5,7 @@ import { displayed, type Logger } from "@hairpin/shared/telemetry";
 import type { ByteChannel } from "@hairpin/wire";
 import { responseFlag } from "./error-response.ts";
 import { endpointKey, type Endpoint } from "./forward/connect-endpoint.ts";
-import { connectionFacts, denyAtEndpoint, drawEndpoint, podEndpoint, policySets, type PlanInput } from "./phases.ts";
+import { connectionFacts, drawEndpoint, podEndpoint, policySets, refusedByEndpoint, type PlanInput } from "./phases.ts";
 import { authorizeAll } from "./policy/authorize.ts";
 import type { EndpointDraw, TunnelContext } from "./request-context.ts";
 import { splitTraffic } from "./route/split-traffic.ts";
@@ -184,7 +184,7 @@ export class ByteConnections {
     if (refusal) return refusal;
     const workload = resolver.mesh.findWorkloadByUid(endpoint.workload.uid);
     if (!workload) return { reason: "the endpoint was removed", policy: undefined, rule: undefined, flag: undefined };
-    const denied = denyAtEndpoint(workload, endpoint.ip, endpoint.port, current, input.denies);
+    const denied = refusedByEndpoint({ ...endpoint, workload }, current, connectionFacts(current), input);
     return denied && { reason: denied.response.reason, policy: denied.policy, rule: denied.rule, flag: undefined };
   }
 }
@@ -193,12 +193,13 @@ export class ByteConnections {
 function chooseTcpEndpoint(tunnel: TunnelContext, tried: ReadonlySet<string>, input: PlanInput): EndpointDraw {
   if (tunnel.target.kind === "workload") return podEndpoint(tunnel, tunnel.target, input);
   const { service, port, managed } = tunnel.target;
+  const context = { tunnel, facts: connectionFacts(tunnel) };
   const namespace = tunnel.source.identity?.namespace;
   // Consumer routes hide the producer's from the clients of their namespace (GEP-1324).
   const route =
     port.tcpRoutes.find(({ onlyFromNamespace }) => onlyFromNamespace !== "" && onlyFromNamespace === namespace) ??
     port.tcpRoutes.find(({ onlyFromNamespace }) => onlyFromNamespace === "");
-  if (!route) return drawEndpoint({ service, port: port.port, only: managed.onlyWorkloads }, tried, tunnel, input);
+  if (!route) return drawEndpoint({ service, port: port.port, only: managed.onlyWorkloads }, tried, context, input);
   const backend = splitTraffic(route.rules[0]?.backends ?? [], input.random);
   const chosen =
     backend && backend.invalidReason === "" ? input.mesh.findService(formatNamespacedHostname(backend)) : undefined;
@@ -208,7 +209,7 @@ function chooseTcpEndpoint(tunnel: TunnelContext, tried: ReadonlySet<string>, in
     return { kind: "respond", response, policy: undefined, rule: undefined };
   }
   const only = isSameService(chosen, service) ? managed.onlyWorkloads : undefined;
-  return drawEndpoint({ service: chosen, port: backend.port, only }, tried, tunnel, input);
+  return drawEndpoint({ service: chosen, port: backend.port, only }, tried, context, input);
 }
 
 function isSameService(a: Service, b: Service): boolean {

@@ -4,6 +4,7 @@ import { formatNamespacedHostname, type Service, type Workload } from "@hairpin/
 import { localResponse, responseFlag, type LocalResponse } from "./error-response.ts";
 import { compileFilters, runRequestFilters } from "./filter/order.ts";
 import type { Filter } from "./filter/filter.ts";
+import type { Endpoint } from "./forward/connect-endpoint.ts";
 import type { UpstreamVersion } from "./forward/http-upstreams.ts";
 import { authorizeAll, type L7Decision, type PolicySet } from "./policy/authorize.ts";
 import type { EndpointDenies } from "./policy/endpoint-denies.ts";
@@ -44,7 +45,8 @@ export function planRequest(
   downstream: Downstream,
   input: PlanInput,
 ): RequestPlan {
-  const decision = authorizeAll(policySets(tunnel.target, input.config), requestFacts(head, tunnel));
+  const facts = requestFacts(head, tunnel);
+  const decision = authorizeAll(policySets(tunnel.target, input.config), facts);
   if (!decision.allowed) return refused(localResponse.denied(decision.reason), decision);
   if (tunnel.target.kind === "workload") return planWorkload(head, tunnel, tunnel.target, downstream, input);
   const { port, managed, service } = tunnel.target;
@@ -54,11 +56,12 @@ export function planRequest(
     return forward(head, {
       tunnel,
       input,
+      facts,
       backend: { service, port: port.port, only: managed.onlyWorkloads },
       version: upstreamVersion(port.protocol, downstream),
     });
   }
-  return planRoute(head, choice, { tunnel, target: tunnel.target, downstream, input });
+  return planRoute(head, choice, { tunnel, target: tunnel.target, downstream, input, facts });
 }
 
 /**
@@ -104,12 +107,13 @@ interface RouteContext {
   readonly target: Extract<ManagedTarget, { kind: "service" }>;
   readonly downstream: Downstream;
   readonly input: PlanInput;
+  readonly facts: RequestFacts;
 }
 
 function planRoute(
   head: RequestHead,
   choice: RouteChoice,
-  { tunnel, target, downstream, input }: RouteContext,
+  { tunnel, target, downstream, input, facts }: RouteContext,
 ): RequestPlan {
   const { route, rule, pathPrefix } = choice;
   const context = { pathPrefix, port: target.port.port };
@@ -133,6 +137,7 @@ function planRoute(
   return forward(final.head, {
     tunnel,
     input,
+    facts,
     route,
     backend: { service, port: backend.port, only: sameService ? target.managed.onlyWorkloads : undefined },
     filters: [...ruleFilters, ...backendFilters],
@@ -157,6 +162,8 @@ function filtersOf(filters: readonly hairpinWaypoint.Filter[]): readonly Filter[
 interface ForwardDetails {
   readonly tunnel: TunnelContext;
   readonly input: PlanInput;
+  /** As the request came, before any filter. */
+  readonly facts: RequestFacts;
   readonly backend: {
     readonly service: Service;
     readonly port: number;
@@ -170,7 +177,7 @@ interface ForwardDetails {
 }
 
 function forward(head: RequestHead, details: ForwardDetails): RequestPlan {
-  const { tunnel, input, backend } = details;
+  const { tunnel, input, backend, facts } = details;
   return {
     kind: "forward",
     head,
@@ -180,7 +187,7 @@ function forward(head: RequestHead, details: ForwardDetails): RequestPlan {
     version: details.version,
     requestTimeoutMs: details.requestTimeoutMs ?? 0,
     attemptTimeoutMs: details.attemptTimeoutMs ?? 0,
-    chooseEndpoint: (except) => drawEndpoint(backend, except, tunnel, input),
+    chooseEndpoint: (except) => drawEndpoint(backend, except, { tunnel, facts }, input),
   };
 }
 
@@ -205,13 +212,14 @@ function planWorkload(
   };
 }
 
-/** Draws an endpoint of a service and lets the endpoint's own L4 DENY policies see the original caller. */
+/** Draws an endpoint of a service, and asks the endpoint's own L4 DENY policies and those of its other Services. */
 export function drawEndpoint(
   backend: ForwardDetails["backend"],
   except: ReadonlySet<string>,
-  tunnel: TunnelContext,
-  { mesh, denies, self, random }: PlanInput,
+  { tunnel, facts }: Pick<ForwardDetails, "tunnel" | "facts">,
+  input: PlanInput,
 ): EndpointDraw {
+  const { mesh, self, random } = input;
   const mayUse = (workload: Workload): boolean => backend.only?.has(workload.uid) ?? true;
   const request = {
     service: backend.service,
@@ -235,7 +243,7 @@ export function drawEndpoint(
     return { kind: "respond", response: localResponse.noHealthyUpstream(reason), policy: undefined, rule: undefined };
   }
   return (
-    denyAtEndpoint(chosen.workload, chosen.ip, chosen.port, tunnel, denies) ?? {
+    refusedByEndpoint(chosen, tunnel, facts, input) ?? {
       kind: "endpoint",
       endpoint: {
         workload: chosen.workload,
@@ -272,13 +280,46 @@ export function podEndpoint(
   );
 }
 
-export function denyAtEndpoint(
+type RefusedDraw = Extract<EndpointDraw, { readonly kind: "respond" }>;
+
+/** What the endpoint of a call says against it: its L4 DENY policies, and the policies of its other Services. */
+export function refusedByEndpoint(
+  endpoint: Pick<Endpoint, "workload" | "ip" | "port">,
+  tunnel: TunnelContext,
+  facts: RequestFacts,
+  { denies, config }: PlanInput,
+): RefusedDraw | undefined {
+  const { workload, ip, port } = endpoint;
+  return denyAtEndpoint(workload, ip, port, tunnel, denies) ?? refusedByOtherServices(endpoint, tunnel, facts, config);
+}
+
+/**
+ * A Service without policies of its own is no way round those of an enforced endpoint's other Services: its calls are decided
+ * as if the pod had been addressed (docs/decisions/services-without-policies.md).
+ */
+function refusedByOtherServices(
+  { workload, ip, port }: Pick<Endpoint, "workload" | "ip" | "port">,
+  { target }: TunnelContext,
+  facts: RequestFacts,
+  config: WaypointConfig,
+): RefusedDraw | undefined {
+  if (target.kind !== "service" || target.managed.policies.length > 0 || !workload.enforcement) return undefined;
+  const others = config.findWorkload(workload.uid)?.policiesOf(port);
+  if (others === undefined || others.size === 0) return undefined;
+  const sets = Array.from(others.values(), (policies) => config.policySet(policies));
+  const decision = authorizeAll(sets, { ...facts, destinationIp: ip, destinationPort: port });
+  if (decision.allowed) return undefined;
+  const { reason, policy, rule } = decision;
+  return { kind: "respond", response: localResponse.denied(reason), policy, rule };
+}
+
+function denyAtEndpoint(
   workload: Workload,
   ip: string,
   port: number,
   { source }: TunnelContext,
   denies: EndpointDenies,
-): Extract<EndpointDraw, { readonly kind: "respond" }> | undefined {
+): RefusedDraw | undefined {
   const refusal = denies.refusalOf(workload, {
     sourceIp: source.ip,
     destinationIp: ip,

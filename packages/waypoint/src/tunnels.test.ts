@@ -5,6 +5,7 @@ import tls from "node:tls";
 import { describe, expect, it } from "vitest";
 import { connectHbone } from "@hairpin/hbone";
 import { hairpinWaypoint } from "@hairpin/shared/api";
+import type { Workload } from "@hairpin/shared/model";
 import { aMatch, aPolicy, eventually, TestAuthority } from "@hairpin/testkit";
 import { findHeader } from "@hairpin/wire";
 import { startHttpApp } from "./testing/apps.ts";
@@ -196,6 +197,50 @@ describe("a pod-addressed call", () => {
     // By the second Service `/a` would be refused, so going round it must not allow it.
     expect((await request(port, "/a")).status).toBe(403);
     expect((await request(port, "/open")).status).toBe(200);
+  });
+});
+
+describe("a Service-addressed call", () => {
+  it("meets the policies of the endpoint's other Services where its own Service has none, so that no alias leads round them", async () => {
+    await using shop = await openShop(startHttpApp);
+    const [pod] = shop.pods;
+    if (!pod) throw new Error("no pod");
+    const readOnly = (name: string, path: string) => ({
+      name,
+      namespace: "shop",
+      rules: [{ to: [{ methods: ["GET"], paths: [path] }] }],
+    });
+    const other = "shop/other.shop.svc.cluster.local";
+    const enforced: Workload = {
+      ...pod.workload,
+      enforcement: { mode: "refuse", acceptedIdentities: [], waypoint: "shop/waypoint", reason: "for the test" },
+    };
+    shop.bed.xds.put({ workloads: [enforced] });
+    shop.bed.putWorkload(pod.workload, {
+      servicePolicies: [
+        { policy: readOnly("other", "/a"), targetPorts: [8080], service: other },
+        { policy: readOnly("third", "/c"), targetPorts: [9090], service: "shop/third.shop.svc.cluster.local" },
+      ],
+      ports: [{ port: 8080, protocol: hairpinWaypoint.Protocol.HTTP1 }],
+    });
+    await shop.bed.settled();
+    const port = await shop.client.capture(addressOf(shop.service));
+    expect((await request(port, "/a")).status).toBe(200);
+    expect((await request(port, "/c")).status).toBe(403);
+    await eventually(() => expect(shop.bed.access()[1]).toMatchObject({ policy: "shop/other" }));
+    // Nothing is enforced for a pod of a permissive namespace.
+    shop.bed.xds.put({ workloads: [pod.workload] });
+    await shop.bed.settled();
+    expect((await request(port, "/c")).status).toBe(200);
+    shop.bed.xds.put({ workloads: [enforced] });
+    await shop.bed.settled();
+    expect((await request(port, "/c")).status).toBe(403);
+
+    // With a policy of its own the Service is a door of its own.
+    shop.bed.putService(shop.service, { policies: [readOnly("own", "/c")] });
+    await shop.bed.settled();
+    expect((await request(port, "/c")).status).toBe(200);
+    expect((await request(port, "/a")).status).toBe(403);
   });
 });
 
