@@ -1,7 +1,21 @@
 import { MeshError } from "@hairpin/shared/process";
 
 /** Codes of this package; explained in the README. */
-export type ControlErrorCode = "CA_DIR_INVALID" | "TOKEN_REFUSED" | "STORE_WATCH_FAILED" | "STORE_WRITE_FAILED";
+export type ControlErrorCode =
+  | "CA_DIR_INVALID"
+  | "TOKEN_REFUSED"
+  | "STORE_WATCH_FAILED"
+  | "STORE_WRITE_FAILED"
+  | "API_ALREADY_EXISTS"
+  | "API_CONFLICT"
+  | "API_EXPIRED"
+  | "API_FORBIDDEN"
+  | "API_INVALID"
+  | "API_KIND_UNKNOWN"
+  | "API_NOT_FOUND"
+  | "API_OVERLOADED"
+  | "API_UNAUTHORIZED"
+  | "API_UNAVAILABLE";
 
 export class ControlError extends MeshError {
   declare readonly code: ControlErrorCode;

@@ -1,0 +1,61 @@
+import { ControlError, type ControlErrorCode } from "../errors.ts";
+
+/** What the API server (or the way to it) answered instead of what was asked. `code` is one of `API_*`. */
+export class ApiError extends ControlError {
+  /** 0: no answer came. */
+  readonly httpStatus: number;
+  /** How long the server asks us to stay away. */
+  readonly retryAfterMs: number | undefined;
+
+  constructor(
+    code: ControlErrorCode,
+    message: string,
+    options: {
+      readonly httpStatus?: number;
+      readonly retryAfterMs?: number | undefined;
+      readonly cause?: unknown;
+    } = {},
+  ) {
+    super(code, message, { origin: "upstream", ...(options.cause === undefined ? {} : { cause: options.cause }) });
+    this.httpStatus = options.httpStatus ?? 0;
+    this.retryAfterMs = options.retryAfterMs;
+  }
+}
+
+/** Kubernetes' `Status`, the body of every refusal. */
+interface ApiStatus {
+  readonly code?: number;
+  readonly reason?: string;
+  readonly message?: string;
+  readonly details?: { readonly retryAfterSeconds?: number };
+}
+
+const codeOfReason: Readonly<Record<string, ControlErrorCode>> = {
+  AlreadyExists: "API_ALREADY_EXISTS",
+  Expired: "API_EXPIRED",
+  Gone: "API_EXPIRED",
+};
+
+const codeOfHttpStatus: Readonly<Record<number, ControlErrorCode>> = {
+  400: "API_INVALID",
+  401: "API_UNAUTHORIZED",
+  403: "API_FORBIDDEN",
+  404: "API_NOT_FOUND",
+  409: "API_CONFLICT",
+  410: "API_EXPIRED",
+  413: "API_INVALID",
+  422: "API_INVALID",
+  429: "API_OVERLOADED",
+  503: "API_OVERLOADED",
+};
+
+/** From a `Status` (body of an answer, or an ERROR event of a watch). `what` says what was tried. */
+export function apiErrorFromStatus(what: string, httpStatus: number, body: unknown, retryAfterMs?: number): ApiError {
+  const status: ApiStatus = typeof body === "object" && body !== null ? body : {};
+  const code = codeOfReason[status.reason ?? ""] ?? codeOfHttpStatus[httpStatus] ?? "API_UNAVAILABLE";
+  const seconds = status.details?.retryAfterSeconds;
+  return new ApiError(code, `${what} was answered ${httpStatus}: ${status.message ?? "(no reason given)"}`, {
+    httpStatus,
+    retryAfterMs: retryAfterMs ?? (seconds === undefined ? undefined : seconds * 1000),
+  });
+}
