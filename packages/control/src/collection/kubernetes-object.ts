@@ -233,6 +233,12 @@ export interface Gateway extends KubernetesObject {
   readonly spec?: {
     readonly gatewayClassName?: string;
     readonly listeners?: readonly GatewayListener[];
+    readonly addresses?: readonly { readonly type?: string; readonly value?: string }[];
+    readonly infrastructure?: {
+      readonly labels?: Readonly<Record<string, string>>;
+      readonly annotations?: Readonly<Record<string, string>>;
+      readonly parametersRef?: { readonly group?: string; readonly kind?: string; readonly name?: string };
+    };
   };
   readonly status?: {
     readonly addresses?: readonly { readonly type?: string; readonly value: string }[];

@@ -2,11 +2,11 @@ import type { KubernetesObject, LabelSelector } from "./kubernetes-object.ts";
 
 type Labels = Readonly<Record<string, string>>;
 
-export function label(object: KubernetesObject, key: string): string | undefined {
+export function label(object: Pick<KubernetesObject, "metadata">, key: string): string | undefined {
   return object.metadata.labels?.[key];
 }
 
-export function annotation(object: KubernetesObject, key: string): string | undefined {
+export function annotation(object: Pick<KubernetesObject, "metadata">, key: string): string | undefined {
   return object.metadata.annotations?.[key];
 }
 

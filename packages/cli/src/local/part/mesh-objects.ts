@@ -3,7 +3,7 @@
 import type { DaemonConfig } from "../daemon/daemon-config.ts";
 import { type AddressRanges, controlIp } from "../fabric/address-plan.ts";
 import type { DaemonSet, Deployment, KubernetesObject, PodTemplate } from "../object/kubernetes-object.ts";
-import { credentialMounts, credentialVolumes, partCommand, partReadiness, proxyEnvironment } from "./mesh-part-pod.ts";
+import { partCommand, partEnvironment, partMounts, partReadiness, partVolumes } from "./mesh-part-pod.ts";
 
 /** Names that other parts look for. */
 export const controlName = "istiod";
@@ -96,15 +96,15 @@ function ztunnelObjects(config: DaemonConfig): readonly KubernetesObject[] {
           name: "istio-proxy",
           command: partCommand("ztunnel"),
           env: [
-            ...proxyEnvironment(config, controlAddress(config)),
+            ...partEnvironment(config, controlAddress(config)),
             { name: "INPOD_UDS", value: `${zdsFolder}/ztunnel.sock` },
           ],
           ports: [{ name: "ztunnel-stats", containerPort: 15_020 }],
           readinessProbe: partReadiness("/healthz/ready", 15_021),
-          volumeMounts: credentialMounts,
+          volumeMounts: partMounts,
         },
       ],
-      volumes: credentialVolumes,
+      volumes: partVolumes,
     },
   };
   return [

@@ -1,17 +1,21 @@
 // What the pods of the mesh's own parts have in common.
 
-import type { EnvVar, Probe, Volume, VolumeMount } from "../object/kubernetes-object.ts";
+import {
+  type CredentialPaths,
+  type EnvironmentVariable,
+  credentialMounts,
+  credentialVolumes,
+  proxyEnvironment,
+} from "@hairpin/control/deploy";
+import type { Probe, Volume, VolumeMount } from "../object/kubernetes-object.ts";
 import type { ContainerMount } from "../kubelet/container-script.ts";
 import type { DaemonConfig } from "../daemon/daemon-config.ts";
 
 /** Where a pod sees this project's files. */
 export const programPath = "/run/hairpin/program";
-const tokenPath = "/run/secrets/tokens";
-const rootPath = "/run/secrets/istio";
-/** The ConfigMap with the root certificate; every namespace has one. Istio's name. */
-export const rootCertConfigMap = "istio-ca-root-cert";
-export const rootCertKey = "root-cert.pem";
-const tokenAudience = "istio-ca";
+const credentialPaths: CredentialPaths = { tokenFolder: "/run/secrets/tokens", rootFolder: "/run/secrets/istio" };
+const tokenLifetimeSeconds = 3600;
+const graceSeconds = 30;
 /** Parts keep small heaps: a mesh is some twenty processes on a laptop. In MiB. */
 const heapMib = { control: 256, ztunnel: 192, waypoint: 192 } as const;
 
@@ -34,49 +38,26 @@ export function partCommand(part: MeshPart): readonly string[] {
 export const programMount: ContainerMount = { source: projectRoot, target: programPath, readOnly: true };
 
 /** Volumes by which a part proves who it is and knows the root certificate. */
-export const credentialVolumes: readonly Volume[] = [
-  {
-    name: "istio-token",
-    projected: {
-      sources: [{ serviceAccountToken: { path: "istio-token", audience: tokenAudience, expirationSeconds: 3600 } }],
-    },
-  },
-  { name: "istiod-ca-cert", configMap: { name: rootCertConfigMap } },
-];
-export const credentialMounts: readonly VolumeMount[] = [
-  { name: "istio-token", mountPath: tokenPath },
-  { name: "istiod-ca-cert", mountPath: rootPath },
-];
+export const partVolumes: readonly Volume[] = credentialVolumes(tokenLifetimeSeconds);
+export const partMounts: readonly VolumeMount[] = credentialMounts(credentialPaths);
 
-function fromField(name: string, fieldPath: string): EnvVar {
-  return { name, valueFrom: { fieldRef: { fieldPath } } };
-}
-
-/** The environment that ztunnel and waypoints share (Istio's names). */
-export function proxyEnvironment(config: DaemonConfig, controlIp: string): readonly EnvVar[] {
-  const control = `https://${controlIp.includes(":") ? `[${controlIp}]` : controlIp}:15012`;
+/** The environment that ztunnel and waypoints share: control is dialled by IP, since their pods have no mesh to ask for names. */
+export function partEnvironment(config: DaemonConfig, controlIp: string): readonly EnvironmentVariable[] {
   const controlName = `istiod.${config.rootNamespace}.svc`;
   return [
-    { name: "XDS_ADDRESS", value: control },
-    { name: "CA_ADDRESS", value: control },
+    ...proxyEnvironment({
+      control: `${controlIp.includes(":") ? `[${controlIp}]` : controlIp}:15012`,
+      paths: credentialPaths,
+      clusterId: config.clusterId,
+      clusterDomain: config.clusterDomain,
+      trustDomain: config.trustDomain,
+      network: "",
+      ipv6: config.ranges.length > 1,
+      log: { level: config.logLevel, format: "plain" },
+      graceSeconds,
+    }),
     { name: "ALT_XDS_HOSTNAME", value: controlName },
     { name: "ALT_CA_HOSTNAME", value: controlName },
-    { name: "XDS_ROOT_CA", value: `${rootPath}/${rootCertKey}` },
-    { name: "CA_ROOT_CA", value: `${rootPath}/${rootCertKey}` },
-    { name: "AUTH_TOKEN", value: `${tokenPath}/istio-token` },
-    { name: "CLUSTER_ID", value: config.clusterId },
-    { name: "CLUSTER_DOMAIN", value: config.clusterDomain },
-    { name: "TRUST_DOMAIN", value: config.trustDomain },
-    { name: "NETWORK", value: "" },
-    { name: "IPV6_ENABLED", value: String(config.ranges.length > 1) },
-    { name: "LOG_FORMAT", value: "plain" },
-    { name: "LOG_LEVEL", value: config.logLevel },
-    { name: "TERMINATION_GRACE_PERIOD_SECONDS", value: "30" },
-    fromField("NODE_NAME", "spec.nodeName"),
-    fromField("POD_NAME", "metadata.name"),
-    fromField("POD_NAMESPACE", "metadata.namespace"),
-    fromField("SERVICE_ACCOUNT", "spec.serviceAccountName"),
-    fromField("INSTANCE_IP", "status.podIP"),
   ];
 }
 

@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { rootCertKey } from "./mesh-part-pod.ts";
+import { rootCertKey } from "@hairpin/control/deploy";
 
 /** How often the file is looked at: often until it is there, seldom afterwards (roots change once in years). */
 const firstPollMs = 20;

@@ -92,8 +92,13 @@ function buildWaypoint(
 }
 
 /** The service account that replicas of an owned waypoint run as: its name, unless an annotation says otherwise. */
-export function waypointAccount(gateway: Gateway): string {
+export function waypointAccount(gateway: Pick<Gateway, "metadata">): string {
   return annotation(gateway, "gateway.istio.io/service-account") ?? gateway.metadata.name;
+}
+
+/** The name of its Deployment and Service: its own, unless an annotation says otherwise. */
+export function waypointName(gateway: Pick<Gateway, "metadata">): string {
+  return annotation(gateway, "gateway.istio.io/name-override") ?? gateway.metadata.name;
 }
 
 function hasCondition(gateway: Gateway, type: string, status: string): boolean {
@@ -136,7 +141,6 @@ function addressOf(gateway: Gateway, config: MeshConfig): GatewayAddress {
     const address = { network: config.network, ip: parseIp(ip) };
     return { destination: { kind: "address", address }, hboneMtlsPort: hbonePort };
   }
-  const name = annotation(gateway, "gateway.istio.io/name-override") ?? gateway.metadata.name;
-  const hostname = host ?? serviceHostname(name, namespace, config.clusterDomain);
+  const hostname = host ?? serviceHostname(waypointName(gateway), namespace, config.clusterDomain);
   return { destination: { kind: "hostname", hostname: { namespace, hostname } }, hboneMtlsPort: hbonePort };
 }
