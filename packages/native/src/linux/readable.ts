@@ -1,24 +1,37 @@
 import koffi from "koffi";
 
 /**
- * Calls back once when a descriptor can be read or its peer hung up, through the thread's own event loop. Cancel before
- * the descriptor is closed. A worker must cancel all before it ends.
+ * Waits until a descriptor can be read or its peer hung up, through the thread's own event loop; one wait at a time.
+ * A worker must cancel all before it ends.
  */
-export function onceReadable(fd: number, callback: () => void): { cancel(): void } {
-  let waiting = true;
-  const poll = koffi.node.poll(fd, { readable: true, disconnect: true }, () => {
-    if (!waiting) return;
-    poll.close();
-    // Not from here: this call comes without Node's callback scope, so promises it settles would wait for the next event.
-    setImmediate(() => {
-      if (waiting) callback();
-      waiting = false;
+export class ReadableWait {
+  #end: (() => void) | undefined;
+
+  get pending(): boolean {
+    return this.#end !== undefined;
+  }
+
+  /** Resolves when `fd` is readable, or by {@link cancel}. */
+  until(fd: number): Promise<void> {
+    return new Promise((resolve) => {
+      const end = (): void => {
+        poll.close();
+        this.#end = undefined;
+        resolve();
+      };
+      const poll = koffi.node.poll(fd, { readable: true, disconnect: true }, () => {
+        poll.close();
+        // Not from here: this call comes without Node's callback scope, so promises it settles would wait for the next event.
+        setImmediate(() => {
+          if (this.#end === end) end();
+        });
+      });
+      this.#end = end;
     });
-  });
-  return {
-    cancel() {
-      waiting = false;
-      poll.close();
-    },
-  };
+  }
+
+  /** Ends the wait; call it before the descriptor is closed. Harmless when nothing waits. */
+  cancel(): void {
+    this.#end?.();
+  }
 }

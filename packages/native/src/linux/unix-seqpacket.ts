@@ -18,7 +18,7 @@ import {
 } from "./constants.ts";
 import { check, hasCode } from "./errno.ts";
 import { libc } from "./libc.ts";
-import { onceReadable } from "./readable.ts";
+import { ReadableWait } from "./readable.ts";
 import { encodeUnixAddress } from "./socket-address.ts";
 import type { PeerCredentials } from "./socket-options.ts";
 import { peerCredentials } from "./socket-options.ts";
@@ -41,8 +41,7 @@ export class SeqpacketConnection {
   readonly #fd: number;
   readonly #maxMessageBytes: number;
   readonly #maxDescriptors: number;
-  #waiting: { cancel(): void } | undefined;
-  #finish: (() => void) | undefined;
+  readonly #wait = new ReadableWait();
   #closed = false;
 
   /** Takes over a connected, non-blocking descriptor. See {@link connectSeqpacket}. */
@@ -79,7 +78,7 @@ export class SeqpacketConnection {
    * (`ERR_SEQPACKET_TRUNCATED`), and nothing of it is kept open; the connection is then out of step and should be closed.
    */
   async receive(): Promise<SeqpacketMessage | undefined> {
-    if (this.#waiting !== undefined) throw codedError("ERR_SEQPACKET_BUSY", "Another receive is waiting");
+    if (this.#wait.pending) throw codedError("ERR_SEQPACKET_BUSY", "Another receive is waiting");
     while (!this.#closed) {
       try {
         return this.#read();
@@ -87,11 +86,7 @@ export class SeqpacketConnection {
         if (hasCode(error, "ECONNRESET")) return undefined;
         if (!hasCode(error, "EAGAIN", "EINTR")) throw error;
       }
-      await new Promise<void>((resolve) => {
-        this.#finish = resolve;
-        this.#waiting = onceReadable(this.#fd, resolve);
-      });
-      this.#waiting = undefined;
+      await this.#wait.until(this.#fd);
     }
     return undefined;
   }
@@ -100,9 +95,8 @@ export class SeqpacketConnection {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#waiting?.cancel();
+    this.#wait.cancel();
     closeSync(this.#fd);
-    this.#finish?.();
   }
 
   #read(): SeqpacketMessage | undefined {
@@ -136,8 +130,7 @@ export class SeqpacketListener {
   readonly #fd: number;
   readonly #path: string;
   readonly #limits: SeqpacketLimits;
-  #waiting: { cancel(): void } | undefined;
-  #finish: (() => void) | undefined;
+  readonly #wait = new ReadableWait();
   #closed = false;
 
   /** See {@link listenSeqpacket}. */
@@ -149,7 +142,7 @@ export class SeqpacketListener {
 
   /** The next connection; undefined once the listener is closed. Rejects with `EMFILE` and the like; call it again later. */
   async accept(): Promise<SeqpacketConnection | undefined> {
-    if (this.#waiting !== undefined) throw codedError("ERR_SEQPACKET_BUSY", "Another accept is waiting");
+    if (this.#wait.pending) throw codedError("ERR_SEQPACKET_BUSY", "Another accept is waiting");
     while (!this.#closed) {
       try {
         const fd = check(libc.accept4(this.#fd, null, null, SOCK_NONBLOCK | SOCK_CLOEXEC), "accept4");
@@ -157,11 +150,7 @@ export class SeqpacketListener {
       } catch (error) {
         if (!hasCode(error, "EAGAIN", "EINTR", "ECONNABORTED")) throw error;
       }
-      await new Promise<void>((resolve) => {
-        this.#finish = resolve;
-        this.#waiting = onceReadable(this.#fd, resolve);
-      });
-      this.#waiting = undefined;
+      await this.#wait.until(this.#fd);
     }
     return undefined;
   }
@@ -170,10 +159,9 @@ export class SeqpacketListener {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#waiting?.cancel();
+    this.#wait.cancel();
     closeSync(this.#fd);
     unlinkIfPresent(this.#path);
-    this.#finish?.();
   }
 }
 
