@@ -702,6 +702,36 @@ describe("Http2Engine: going away", () => {
     expect(harness.events.at(-1)).toBe("finished");
   });
 
+  it("a server goes away when its client's ids come near their end, and serves what is open", () => {
+    const harness = new EngineHarness("server").open();
+    const last = 0x40000001;
+    harness.feed(headersFrame(1, POST, OPEN), headersFrame(last, GET, END));
+    const [goaway, ping] = harness.sent();
+    expect(goaway?.type).toBe(FrameType.GOAWAY);
+    expect(goaway?.payload).toEqual(uint32(0x7fffffff, ErrorCode.NO_ERROR));
+    harness.feed(rawFrame(FrameType.PING, Flag.ACK, 0, ping?.payload), headersFrame(last + 2, GET, END));
+    expect(harness.events.filter((event) => event.includes("request"))).toHaveLength(2);
+    expect(harness.engine.failed).toBe(false);
+    for (const stream of harness.streams) stream.respond(headerList(OK), { endStream: true });
+    harness.feed(rawFrame(FrameType.DATA, Flag.END_STREAM, 1));
+    expect(harness.events.at(-1)).toBe("finished");
+  });
+
+  it("a client leaves a session whose ids it has used, while the last stream goes on", () => {
+    const harness = new EngineHarness("client", { streamIdLimit: 3 }).open();
+    for (let i = 0; i < 2; i++) {
+      const stream = harness.engine.request(headerList(GET), true);
+      stream.setHandler({ onData() {}, onEnd() {}, onDrain() {}, onClose() {} });
+    }
+    expect(harness.engine.canOpenStream).toBe(false);
+    expect(() => harness.engine.request(headerList(GET), true)).toThrow(
+      expect.objectContaining({ code: "HTTP2_SESSION_CLOSING", retryable: true }),
+    );
+    expect(goawayCode(harness)).toBe(ErrorCode.NO_ERROR);
+    harness.feed(headersFrame(1, OK, END), headersFrame(3, OK, END));
+    expect(harness.events.at(-1)).toBe("finished");
+  });
+
   it("an end of the connection under open streams is an error, else not", () => {
     const { harness } = clientWithStream();
     harness.engine.receiveEnd(undefined);
@@ -804,6 +834,29 @@ describe("Http2Engine: floods", () => {
         headersFrame(1 + 2 * i, GET, END),
         rawFrame(FrameType.RST_STREAM, 0, 1 + 2 * i, uint32(8)),
       );
+    }
+    expect(harness.engine.failed).toBe(false);
+  });
+
+  it("cuts a peer whose WINDOW_UPDATEs serve nothing, however slowly they come", () => {
+    const harness = new EngineHarness("server").open();
+    const update = rawFrame(FrameType.WINDOW_UPDATE, 0, 0, uint32(1));
+    let sent = 0;
+    for (; !harness.engine.failed && sent < 20_000; sent++) {
+      harness.now += 1000;
+      harness.feed(update);
+    }
+    expect(sent).toBe(5001);
+    expect(harness.engine.stats.limitHits.windowUpdates).toBe(1);
+  });
+
+  it("lets WINDOW_UPDATEs pass that come with streams or bytes", () => {
+    const harness = new EngineHarness("server").open();
+    for (let i = 0; i < 20_000; i++) {
+      const id = 1 + 2 * i;
+      harness.now += 2;
+      harness.feed(headersFrame(id, GET, END), rawFrame(FrameType.WINDOW_UPDATE, 0, id, uint32(1)));
+      harness.streams.pop()?.respond(headerList(OK), { endStream: true });
     }
     expect(harness.engine.failed).toBe(false);
   });

@@ -24,14 +24,14 @@ import { checkRequestHead, checkResponseHead, findTrailerProblem } from "./heade
 import { HeaderSender } from "./header-sender.ts";
 import { LimitGuard } from "./limit-guard.ts";
 import { MessageReceiver } from "./message-receiver.ts";
-import type { Http2Role, ResolvedHttp2Options } from "./options.ts";
+import type { Http2Limit, Http2Role, ResolvedHttp2Options } from "./options.ts";
 import { Output } from "./output.ts";
 import { PingTracker } from "./ping-tracker.ts";
 import { SendScheduler } from "./send-scheduler.ts";
 import { SessionStats } from "./session-stats.ts";
 import { applySettings, encodeSettings, initialPeerSettings } from "./settings.ts";
 import { EngineStream, invalidState, type StreamOwner } from "./stream.ts";
-import { STREAM_ID_SOFT_LIMIT, StreamTable } from "./stream-table.ts";
+import { StreamTable } from "./stream-table.ts";
 import type { Http2Budget, Http2Goaway, Http2PeerSettings, Http2Session } from "./types.ts";
 
 /** SETTINGS, GOAWAY, PING …: none has a reason to be larger. */
@@ -44,6 +44,7 @@ export interface EngineEvents {
   onSettings(settings: Http2PeerSettings): void;
   onGoaway(goaway: Http2Goaway): void;
   onStreamClosed(): void;
+  onLimit(limit: Http2Limit): void;
   /** Failed: every stream was closed, and our GOAWAY, if one helps, is in the output. Flush and end the channel. */
   onFailed(error: Error | undefined): void;
   /** Finished: flush and end the channel. */
@@ -105,7 +106,7 @@ export class Http2Engine implements FrameSink, StreamOwner {
     this.#prefaceLeft = role === "server" ? CLIENT_PREFACE.length : 0;
     const { output } = this;
     const stats = (this.stats = new SessionStats(options.assumedPeerMaxStreams));
-    const guard = (this.#guard = new LimitGuard(stats, options.budgets, resetBudget));
+    const guard = (this.#guard = new LimitGuard(stats, options.budgets, resetBudget, (limit) => events.onLimit(limit)));
     const streams = (this.#streams = new StreamTable(role, stats, guard, options.rememberedResets));
     this.#data = new DataReceiver({ streams, stats, guard, output }, this.#streamEvents);
     this.#messages = new MessageReceiver(role, options, { streams, stats, guard }, this.#streamEvents);
@@ -131,12 +132,7 @@ export class Http2Engine implements FrameSink, StreamOwner {
   }
 
   get canOpenStream(): boolean {
-    return (
-      this.role === "client" &&
-      !this.closing &&
-      this.#streams.nextOwnId < STREAM_ID_SOFT_LIMIT &&
-      this.#streams.size < this.stats.peerMaxConcurrentStreams
-    );
+    return this.role === "client" && !this.closing && this.#streams.size < this.stats.peerMaxConcurrentStreams;
   }
 
   // ---- Input
@@ -196,8 +192,12 @@ export class Http2Engine implements FrameSink, StreamOwner {
       this.#data.begin(streamId, flags, length);
       return Payload.STREAMED;
     }
-    if (type === FrameType.HEADERS || type === FrameType.CONTINUATION) {
-      this.#messages.checkLength(length);
+    if (type === FrameType.HEADERS) {
+      this.#messages.beginHeaders(length);
+      return Payload.WHOLE;
+    }
+    if (type === FrameType.CONTINUATION) {
+      this.#messages.beginContinuation(length);
       return Payload.WHOLE;
     }
     if (type > FrameType.CONTINUATION) {
@@ -394,7 +394,7 @@ export class Http2Engine implements FrameSink, StreamOwner {
   #onRequest(stream: EngineStream, headers: HeaderList, endStream: boolean): void {
     this.#lastAcceptedStreamId = stream.id;
     this.stats.lastPeerStreamId = stream.id;
-    if (stream.id >= STREAM_ID_SOFT_LIMIT) this.shutdown();
+    this.#leaveIfLast(stream.id);
     try {
       this.#events.onStream(stream, headers, endStream);
     } catch (error) {
@@ -470,14 +470,17 @@ export class Http2Engine implements FrameSink, StreamOwner {
     stream.localEnded = endStream;
     stream.endSent = endStream;
     this.#sendHeaders(stream, headers, endStream);
+    this.#leaveIfLast(stream.id);
     return stream;
+  }
+
+  /** Ids run out at 2^31-1, and a session that lives that long should have been replaced. */
+  #leaveIfLast(streamId: number): void {
+    if (streamId >= this.#options.streamIdLimit) this.shutdown();
   }
 
   #checkCanOpen(): void {
     if (this.closing) throw cannotOpen("HTTP2_SESSION_CLOSING", "is closing");
-    if (this.#streams.nextOwnId >= STREAM_ID_SOFT_LIMIT) {
-      throw cannotOpen("HTTP2_STREAM_IDS_EXHAUSTED", "has used its stream ids");
-    }
     const limit = this.stats.peerMaxConcurrentStreams;
     if (this.#streams.size < limit) return;
     throw cannotOpen("HTTP2_STREAM_LIMIT", `has ${limit} open streams, which is the peer's limit`);

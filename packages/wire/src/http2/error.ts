@@ -32,7 +32,7 @@ export function formatErrorCode(errorCode: number): string {
  * - `HTTP2_STREAM_RESET`: the peer sent RST_STREAM; `errorCode` is its reason.
  * - `HTTP2_GOAWAY`: the peer sent GOAWAY and will not process (or no longer processes) this stream or session.
  * - `HTTP2_SESSION_CLOSED`: the connection ended under the stream; `cause` says why when known.
- * - `HTTP2_SESSION_CLOSING`, `HTTP2_STREAM_LIMIT`, `HTTP2_STREAM_IDS_EXHAUSTED`: `request` cannot open a stream here.
+ * - `HTTP2_SESSION_CLOSING`, `HTTP2_STREAM_LIMIT`: `request` cannot open a stream here.
  * - `HTTP2_INVALID_HEADERS`, `HTTP2_INVALID_STATE`, `HTTP2_INVALID_OPTION`: the caller's mistake; nothing was sent.
  */
 export class Http2Error extends Error {

@@ -14,6 +14,7 @@ class TokenBucket implements Http2Budget {
   #tokens: number;
   #refilledAt: number | undefined;
   #usefulBytes = 0;
+  #events = 0;
 
   constructor(options: BudgetOptions) {
     this.#options = options;
@@ -21,7 +22,8 @@ class TokenBucket implements Http2Budget {
   }
 
   spend(nowMs: number, usefulBytes: number): boolean {
-    const { burst, perSecond, usefulBytesPerToken } = this.#options;
+    const { burst, perSecond, usefulBytesPerToken, maxEventsPerUsefulByte } = this.#options;
+    this.#events++;
     let earned = ((nowMs - (this.#refilledAt ?? nowMs)) / 1000) * perSecond;
     // Sessions that share a budget count their bytes apart; a smaller count earns nothing.
     const useful = Math.max(0, usefulBytes - this.#usefulBytes);
@@ -29,6 +31,8 @@ class TokenBucket implements Http2Budget {
     this.#refilledAt = nowMs;
     this.#usefulBytes = usefulBytes;
     this.#tokens = Math.min(burst, this.#tokens + Math.max(0, earned)) - 1;
-    return this.#tokens >= 0;
+    const most =
+      maxEventsPerUsefulByte === undefined ? Infinity : Math.max(burst, maxEventsPerUsefulByte * usefulBytes);
+    return this.#tokens >= 0 && this.#events <= most;
   }
 }

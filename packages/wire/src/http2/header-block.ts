@@ -1,4 +1,5 @@
 import { ErrorCode, ConnectionFault } from "./error.ts";
+import type { LimitGuard } from "./limit-guard.ts";
 import type { ResolvedHttp2Options } from "./options.ts";
 import type { SessionStats } from "./session-stats.ts";
 
@@ -6,21 +7,23 @@ import type { SessionStats } from "./session-stats.ts";
 export class HeaderBlock {
   readonly #options: ResolvedHttp2Options;
   readonly #stats: SessionStats;
+  readonly #guard: LimitGuard;
   #bytes: Buffer = Buffer.alloc(0);
   #continuations = 0;
   /** 0: none is open. */
   streamId = 0;
   endStream = false;
 
-  constructor(options: ResolvedHttp2Options, stats: SessionStats) {
+  constructor(options: ResolvedHttp2Options, stats: SessionStats, guard: LimitGuard) {
     this.#options = options;
     this.#stats = stats;
+    this.#guard = guard;
   }
 
   /** Asked before a frame's payload is read, so that an oversized one is never collected. */
   checkLength(length: number): void {
     if (this.#bytes.length + length <= this.#options.maxHeaderBlockBytes + FRAMING_ALLOWANCE) return;
-    this.#stats.limitHits.headerBlockBytes++;
+    this.#guard.hit("headerBlockBytes");
     throw new ConnectionFault(
       ErrorCode.ENHANCE_YOUR_CALM,
       `A header block is larger than ${this.#options.maxHeaderBlockBytes} bytes`,
@@ -32,12 +35,11 @@ export class HeaderBlock {
     this.endStream = endStream;
     this.#bytes = Buffer.from(source.subarray(start, end));
     this.#continuations = 0;
-    this.#stats.headerBlockOpen = true;
   }
 
   append(source: Buffer, start: number, end: number): void {
     if (++this.#continuations > this.#options.maxContinuationFrames) {
-      this.#stats.limitHits.continuationFrames++;
+      this.#guard.hit("continuationFrames");
       throw new ConnectionFault(
         ErrorCode.ENHANCE_YOUR_CALM,
         `A header block has more than ${this.#options.maxContinuationFrames} CONTINUATION frames`,
@@ -46,12 +48,22 @@ export class HeaderBlock {
     this.#bytes = Buffer.concat([this.#bytes, source.subarray(start, end)]);
   }
 
+  /** The first frame of a block is coming; the rest of the frame may take its time. */
+  begin(): void {
+    this.#stats.headerBlocksBegun++;
+    this.#stats.headerBlockOpen = true;
+  }
+
+  /** The block is read to its end. */
+  end(): void {
+    this.#stats.headerBlockOpen = false;
+  }
+
   /** The whole block; the collector is empty again. */
   finish(): Buffer {
     const block = this.#bytes;
     this.#bytes = Buffer.alloc(0);
     this.streamId = 0;
-    this.#stats.headerBlockOpen = false;
     return block;
   }
 }

@@ -48,7 +48,7 @@ export class MessageReceiver {
     this.#stats = parts.stats;
     this.#guard = parts.guard;
     this.#events = events;
-    this.#block = new HeaderBlock(options, parts.stats);
+    this.#block = new HeaderBlock(options, parts.stats, parts.guard);
     this.decoder = new HpackDecoder({ maxListBytes: options.maxHeaderListBytes, maxCount: options.maxHeaderCount });
     // Until the peer knows better it may use the protocol's default.
     if (options.headerTableSize > DEFAULT_TABLE_SIZE) this.decoder.setMaxTableSize(options.headerTableSize);
@@ -59,8 +59,14 @@ export class MessageReceiver {
     return this.#block.streamId;
   }
 
-  /** Asked before a frame's payload is read. */
-  checkLength(length: number): void {
+  /** Asked before the payload of HEADERS is read. */
+  beginHeaders(length: number): void {
+    this.#block.begin();
+    this.#block.checkLength(length);
+  }
+
+  /** Asked before the payload of CONTINUATION is read. */
+  beginContinuation(length: number): void {
     this.#block.checkLength(length);
   }
 
@@ -99,6 +105,7 @@ export class MessageReceiver {
   }
 
   #onBlock(id: number, endStream: boolean, source: Buffer, start: number, end: number): void {
+    this.#block.end();
     // Always decoded, whatever becomes of the stream: the table is the connection's.
     const decoded = this.decoder.decode(source, start, end);
     const stream = this.#streams.get(id);

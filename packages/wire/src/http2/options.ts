@@ -6,6 +6,8 @@ export interface BudgetOptions {
   readonly perSecond: number;
   /** One token back for so many DATA bytes received or sent; 0: bytes earn nothing. */
   readonly usefulBytesPerToken: number;
+  /** Beyond the burst, events for each useful byte of the whole session, however slowly they come. Default: no limit. */
+  readonly maxEventsPerUsefulByte?: number;
 }
 
 /** Kinds of cheap frames that cost the receiver more than the sender; each has a budget of its own. */
@@ -20,7 +22,7 @@ export interface FloodBudgetOptions {
   readonly emptyData: BudgetOptions;
   /** PRIORITY, unknown frame types, and frames for streams that are gone. Default 2000, 200 a second. */
   readonly ignoredFrames: BudgetOptions;
-  /** WINDOW_UPDATE. Default 5000, 1000 a second, one more per 64 bytes of data. */
+  /** WINDOW_UPDATE. Default 5000, 1000 a second, one more per 64 bytes of data, and never above 1000 for each byte (CVE-2019-9511). */
   readonly windowUpdates: BudgetOptions;
 }
 
@@ -75,6 +77,8 @@ export interface Http2Options {
   readonly rememberedResets?: number;
   /** PINGs of ours without an answer; more are refused by `ping`. Default 16. */
   readonly maxOutstandingPings?: number;
+  /** A stream with this id or a higher one is the session's last: it goes away gracefully. Default 2^30; ids end at 2^31-1 (RFC 9113 §5.1.1). */
+  readonly streamIdLimit?: number;
   /** Server: accept, and client: use, extended CONNECT (RFC 8441). Default false. */
   readonly extendedConnect?: boolean;
   /** Overrides of single flood budgets. */
@@ -95,7 +99,7 @@ const DEFAULT_BUDGETS: FloodBudgetOptions = {
   settings: { burst: 32, perSecond: 2, usefulBytesPerToken: 0 },
   emptyData: { burst: 500, perSecond: 50, usefulBytesPerToken: 16 * KIB },
   ignoredFrames: { burst: 2000, perSecond: 200, usefulBytesPerToken: KIB },
-  windowUpdates: { burst: 5000, perSecond: 1000, usefulBytesPerToken: 64 },
+  windowUpdates: { burst: 5000, perSecond: 1000, usefulBytesPerToken: 64, maxEventsPerUsefulByte: 1000 },
 };
 
 /** Fills in the defaults and refuses what the protocol cannot express (`HTTP2_INVALID_OPTION`, a programming mistake). */
@@ -120,6 +124,7 @@ export function resolveHttp2Options(role: Http2Role, options: Http2Options = {})
     maxOutputBytes: options.maxOutputBytes ?? MIB,
     rememberedResets: options.rememberedResets ?? 1024,
     maxOutstandingPings: options.maxOutstandingPings ?? 16,
+    streamIdLimit: options.streamIdLimit ?? 0x40000000,
     extendedConnect: options.extendedConnect ?? false,
     budgets: { ...DEFAULT_BUDGETS, ...options.budgets },
   };

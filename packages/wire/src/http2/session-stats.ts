@@ -18,6 +18,7 @@ export class SessionStats implements Http2SessionStats {
   unansweredPings = 0;
   peerSettingsReceived = false;
   settingsAcknowledged = false;
+  headerBlocksBegun = 0;
   headerBlockOpen = false;
   readonly limitHits: Record<Http2Limit, number> = {
     resets: 0,

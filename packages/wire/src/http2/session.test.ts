@@ -3,7 +3,10 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ErrorCode, Http2Error } from "./error.ts";
 import { findHeader, headerList } from "./header-field.ts";
-import { GET, OK, POST } from "./test-support/frames.ts";
+import { CLIENT_PREFACE, Flag, FrameType } from "./frame.ts";
+import { createHttp2Session } from "./session.ts";
+import { createChannelPair } from "./test-support/channel-pair.ts";
+import { GET, headersFrame, OK, POST, rawFrame } from "./test-support/frames.ts";
 import { collect, createSessionPair, pour } from "./test-support/session-pair.ts";
 import type { Http2Stream } from "./types.ts";
 
@@ -302,6 +305,41 @@ describe("Http2Session", () => {
       expect(error).toMatchObject({ code: "HTTP2_SESSION_CLOSED" });
     expect(await serverClosed).toMatchObject({ message: "a bug of the owner" });
     expect(await clientClosed).toMatchObject({ code: "HTTP2_SESSION_CLOSED" });
+  });
+
+  it("tells its owner when a header block stays open, and when its end came", async () => {
+    const [raw, ours] = createChannelPair();
+    raw.setHandler({ onData() {}, onEnd() {}, onDrain() {}, onClose() {} });
+    raw.resume();
+    const told: boolean[] = [];
+    const session = createHttp2Session({
+      role: "server",
+      channel: ours,
+      handler: {
+        onStream: (stream) => stream.reset(ErrorCode.NO_ERROR),
+        onHeaderBlock: (open) => told.push(open),
+        onClose: () => {},
+      },
+    });
+    const send = async (...frames: Buffer[]): Promise<void> => {
+      raw.write(Buffer.concat(frames));
+      await new Promise((resolve) => setTimeout(resolve));
+      await new Promise((resolve) => setImmediate(resolve));
+    };
+    const end = Flag.END_STREAM | Flag.END_HEADERS;
+    await send(Buffer.from(CLIENT_PREFACE), rawFrame(FrameType.SETTINGS, 0, 0), headersFrame(1, GET, end));
+    expect(told).toEqual([]);
+    await send(headersFrame(3, GET, Flag.END_STREAM));
+    expect(told).toEqual([true]);
+    await send(rawFrame(FrameType.CONTINUATION, 0, 3));
+    expect(told).toEqual([true]);
+    // The end of one block and the beginning of the next in one read: another block, another clock.
+    const half = headersFrame(5, GET, end);
+    await send(rawFrame(FrameType.CONTINUATION, Flag.END_HEADERS, 3), half.subarray(0, 12));
+    expect(told).toEqual([true, true]);
+    await send(half.subarray(12));
+    expect(told).toEqual([true, true, false]);
+    session.destroy();
   });
 
   it("stops reading from a peer that does not read its answers", async () => {

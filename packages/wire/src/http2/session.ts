@@ -2,7 +2,7 @@ import type { ByteChannel } from "../byte-channel.ts";
 import { Http2Engine } from "./engine.ts";
 import { ErrorCode, Http2Error } from "./error.ts";
 import type { HeaderList } from "./header-field.ts";
-import { type Http2Role, resolveHttp2Options } from "./options.ts";
+import { type Http2Limit, type Http2Role, resolveHttp2Options } from "./options.ts";
 import { recycleOutput } from "./output.ts";
 import type {
   Http2Goaway,
@@ -45,6 +45,8 @@ class ChannelSession implements Http2Session {
   /** In a read or a turn, which ends with a flush anyway. */
   #running = false;
   #readingPaused = false;
+  /** The number of the header block that was told as incomplete; 0: none. */
+  #openHeaderBlock = 0;
   /** The engine is done: the channel is to be ended, then was, then its close is awaited. */
   #ended = false;
   #channelEnded = false;
@@ -67,6 +69,7 @@ class ChannelSession implements Http2Session {
       onSettings: (settings: Http2PeerSettings) => handler.onSettings?.(settings),
       onGoaway: (goaway: Http2Goaway) => handler.onGoaway?.(goaway),
       onStreamClosed: () => handler.onStreamClosed?.(),
+      onLimit: (limit: Http2Limit) => handler.onLimit?.(limit),
       onFailed: (error: Error | undefined) => this.#endChannel(error),
       onFinished: () => this.#endChannel(undefined),
       wake: () => this.#wake(),
@@ -141,6 +144,7 @@ class ChannelSession implements Http2Session {
     this.#running = true;
     try {
       this.#engine.receive(chunk, this.#now());
+      this.#tellHeaderBlock();
       if (!nested) this.#turns();
     } catch (error) {
       this.#onHandlerError(error);
@@ -148,6 +152,15 @@ class ChannelSession implements Http2Session {
       this.#running = nested;
     }
     if (!nested) this.#deliverClose();
+  }
+
+  /** Tells of a block that is incomplete after a read, once each, and of its end. */
+  #tellHeaderBlock(): void {
+    const { headerBlockOpen, headerBlocksBegun } = this.#engine.stats;
+    const open = headerBlockOpen ? headerBlocksBegun : 0;
+    if (open === this.#openHeaderBlock) return;
+    this.#openHeaderBlock = open;
+    this.#handler.onHeaderBlock?.(headerBlockOpen);
   }
 
   /** Runs `action` and everything it made due. An error thrown by a handler ends the session, not the process. */

@@ -4,9 +4,6 @@ import type { Http2Role } from "./options.ts";
 import type { SessionStats } from "./session-stats.ts";
 import type { EngineStream } from "./stream.ts";
 
-/** From here on a session should be replaced: ids end at 2^31-1 (RFC 9113 §5.1.1). */
-export const STREAM_ID_SOFT_LIMIT = 0x40000000;
-
 /** The streams that are open or half closed, and what is known of the ids of all others (idle, closed, reset by us). */
 export class StreamTable {
   /** The id of the next stream we open. */

@@ -52,6 +52,13 @@ export interface Http2SessionHandler {
   onGoaway?(goaway: Http2Goaway): void;
   /** One of our streams (client role) ended: `canOpenStream` may have become true. */
   onStreamClosed?(): void;
+  /** A limit bit; the offender is reset, refused or cut besides. May come while a stream is read: only count. */
+  onLimit?(limit: Http2Limit): void;
+  /**
+   * After a read: a header block is incomplete (`true`; again for a later one), or none is any more. The owner may time this out
+   * against peers that dribble (slow CONTINUATIONs, CVE-2024-27983 and kin).
+   */
+  onHeaderBlock?(open: boolean): void;
   /** The last event, once, after every stream's `onClose`. Undefined after a graceful end. */
   onClose(error: Error | undefined): void;
 }
@@ -71,8 +78,8 @@ export interface Http2Session {
   /** True once `onClose` was delivered. */
   readonly closed: boolean;
   /**
-   * Client: opens a stream. Throws {@link Http2Error} `HTTP2_SESSION_CLOSING`, `HTTP2_STREAM_LIMIT`,
-   * `HTTP2_STREAM_IDS_EXHAUSTED` or `HTTP2_INVALID_HEADERS`; nothing was sent then. Set the stream's handler in the same turn.
+   * Client: opens a stream. Throws {@link Http2Error} `HTTP2_SESSION_CLOSING`, `HTTP2_STREAM_LIMIT`
+   * or `HTTP2_INVALID_HEADERS`; nothing was sent then. Set the stream's handler in the same turn.
    */
   request(headers: HeaderList, options?: { readonly endStream?: boolean }): Http2Stream;
   /** Sends a PING; `onAck` is called when its answer comes (never when the session ends first). False: too many unanswered. */
@@ -117,7 +124,9 @@ export interface Http2SessionStats {
   readonly peerSettingsReceived: boolean;
   /** False: the peer has not acknowledged our SETTINGS (RFC 9113 §6.5.3 lets the owner time this out). */
   readonly settingsAcknowledged: boolean;
-  /** A header block has begun and not ended: the owner may time this out against slow CONTINUATIONs. */
+  /** HEADERS frames so far, as soon as the first byte of their payload is due. */
+  readonly headerBlocksBegun: number;
+  /** The last of them is not read to the end of its block. */
   readonly headerBlockOpen: boolean;
   /** How often each limit bit. */
   readonly limitHits: Readonly<Record<Http2Limit, number>>;

@@ -51,6 +51,7 @@ export class EngineHarness {
         onSettings: () => events.push("settings"),
         onGoaway: ({ errorCode, lastStreamId }) => events.push(`goaway ${errorCode} ${lastStreamId}`),
         onStreamClosed: () => {},
+        onLimit: () => {},
         onFailed: (error) => events.push(`failed ${(error as { code?: string } | undefined)?.code ?? "clean"}`),
         onFinished: () => events.push("finished"),
         wake: () => {},
