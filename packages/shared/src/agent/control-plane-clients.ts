@@ -29,6 +29,8 @@ export interface AgentComponents {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: MetricRegistry;
+  /** See `DeltaXdsClientComponents`. */
+  readonly whenFollowed?: (() => Promise<void>) | undefined;
 }
 
 /** The client that keeps subscribed resources in step with the control plane. */
@@ -38,10 +40,15 @@ export function createAgentXdsClient(
   components: AgentComponents,
   subscriptions: readonly Subscription[],
 ): DeltaXdsClient {
-  const { clock, logger, metrics } = components;
+  const { clock, logger, metrics, whenFollowed } = components;
   const { pod, instanceIp, nodeName, clusterId, clusterDomain, xds } = config;
   return createDeltaXdsClient(
-    { clock, logger: logger.child("xds"), metrics: createXdsClientMetrics(metrics) },
+    {
+      clock,
+      logger: logger.child("xds"),
+      metrics: createXdsClientMetrics(metrics),
+      ...(whenFollowed && { whenFollowed }),
+    },
     {
       address: xds.address,
       rootPem: () => loadRoot(xds.root),

@@ -16,6 +16,7 @@ import { dumpState, type StateDump } from "./dump-state.ts";
 import { addressType, authorizationType } from "./from-wire.ts";
 import type { MeshChangeListener } from "./mesh-change.ts";
 import type { AddressTarget, EffectivePolicies, MeshLookup, PodInfo, ServiceEndpoint } from "./mesh-lookup.ts";
+import type { MeshContent, MeshUpdate, UnreadablePolicy } from "./mesh-update.ts";
 import { policyFromWire, policyScopeFromWire } from "./policy-from-wire.ts";
 import { PolicyStore } from "./policy-store.ts";
 import { serviceFromWire } from "./service-from-wire.ts";
@@ -40,7 +41,7 @@ export const missingPolicyTimeoutMs = 5_000;
  * What this proxy knows of the mesh: the handler of WDS and WADS, and the answers to lookups. Nothing is ever cleared
  * because the control plane went away. Updates apply at once; listeners run synchronously after each.
  */
-export class MeshState implements MeshLookup {
+export class MeshState implements MeshLookup, MeshContent {
   readonly #clock: Clock;
   readonly #wireDefaults: WireDefaults;
   readonly #workloads: WorkloadStore;
@@ -81,18 +82,34 @@ export class MeshState implements MeshLookup {
     const changes = new ChangeRecorder();
     const named = new Set([...update.upserts, ...update.undecodable].map((resource) => resource.name));
     if (update.firstOfStream)
-      for (const key of this.#policies.unreadableKeys()) if (!named.has(key)) this.#removePolicy(key, changes);
+      for (const { key } of this.#policies.unreadable()) if (!named.has(key)) this.#removePolicy(key, changes);
     for (const key of update.removed) this.#removePolicy(key, changes);
     for (const { name, reason } of update.undecodable)
-      if (this.#policies.setUnreadable(name, { reason, scope: undefined })) changes.policy(name);
+      if (this.#policies.setUnreadable({ key: name, reason, scope: undefined })) changes.policy(name);
     for (const { name, resource } of update.upserts) {
       const reason = recordRejection(rejected, name, () => this.#setPolicy(name, policyFromWire(resource), changes));
       if (reason === undefined) continue;
       const scope = policyScopeFromWire(resource);
-      if (this.#policies.setUnreadable(name, { reason, scope })) changes.policy(name);
+      if (this.#policies.setUnreadable({ key: name, reason, scope })) changes.policy(name);
     }
     this.#notify(changes);
     return rejected;
+  }
+
+  /** Applies what another thread's mesh made of an update: see {@link MeshUpdate}. */
+  applyUpdate(update: MeshUpdate): void {
+    const changes = new ChangeRecorder();
+    for (const name of [...update.removedWorkloads, ...update.removedServices]) this.#removeAddress(name, changes);
+    for (const key of update.removedPolicies) this.#removePolicy(key, changes);
+    for (const policy of update.unreadablePolicies) {
+      this.#policies.delete(policy.key);
+      this.#policies.setUnreadable(policy);
+      changes.policy(policy.key);
+    }
+    for (const policy of update.policies) this.#setPolicy(policyKey(policy), policy, changes);
+    for (const service of update.services) this.#setService(service, changes);
+    for (const workload of update.workloads) this.#setWorkload(workload, changes);
+    this.#notify(changes);
   }
 
   /** Adds what a local state file holds (ztunnel's LOCAL_XDS), next to what xDS brings. */
@@ -175,6 +192,14 @@ export class MeshState implements MeshLookup {
 
   findPolicy(key: string): AuthorizationPolicy | undefined {
     return this.#policies.get(key);
+  }
+
+  findUnreadablePolicy(key: string): UnreadablePolicy | undefined {
+    return this.#policies.getUnreadable(key);
+  }
+
+  unreadablePolicies(): Iterable<UnreadablePolicy> {
+    return this.#policies.unreadable();
   }
 
   policiesFor(workload: Workload): EffectivePolicies {

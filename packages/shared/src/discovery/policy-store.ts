@@ -1,11 +1,6 @@
 import { type AuthorizationPolicy, policyKey, type Workload } from "../model/index.ts";
 import type { EffectivePolicies } from "./mesh-lookup.ts";
-
-interface UnreadablePolicy {
-  readonly reason: string;
-  /** Undefined when not even the scope could be read. */
-  readonly scope: AuthorizationPolicy["scope"] | undefined;
-}
+import type { UnreadablePolicy } from "./mesh-update.ts";
 
 /**
  * L4 policies by key and by scope. An update that cannot be read leaves the last good version in force; a policy that never
@@ -45,14 +40,18 @@ export class PolicyStore {
   }
 
   /** Remembers a policy that cannot be read, unless a good version is held. Returns whether decisions may have changed. */
-  setUnreadable(key: string, policy: UnreadablePolicy): boolean {
-    if (this.#byKey.has(key)) return false;
-    this.#unreadable.set(key, policy);
+  setUnreadable(policy: UnreadablePolicy): boolean {
+    if (this.#byKey.has(policy.key)) return false;
+    this.#unreadable.set(policy.key, policy);
     return true;
   }
 
-  unreadableKeys(): readonly string[] {
-    return [...this.#unreadable.keys()];
+  getUnreadable(key: string): UnreadablePolicy | undefined {
+    return this.#unreadable.get(key);
+  }
+
+  unreadable(): readonly UnreadablePolicy[] {
+    return [...this.#unreadable.values()];
   }
 
   get(key: string): AuthorizationPolicy | undefined {
@@ -71,15 +70,15 @@ export class PolicyStore {
     const policies = [...keys].flatMap((key) => this.#byKey.get(key) ?? []);
     const unreadable = new Map<string, string>();
     for (const [key, policy] of this.#unreadable)
-      if (keys.has(key) || this.#mayConcern(key, policy, workload)) unreadable.set(key, policy.reason);
+      if (keys.has(key) || this.#mayConcern(policy, workload)) unreadable.set(key, policy.reason);
     const missing = new Set([...listed.filter((key) => !this.#byKey.has(key)), ...unreadable.keys()]);
     return { policies, missing: [...missing], unreadable };
   }
 
   /** A policy without a readable scope may be its namespace's, or, from the root namespace, the whole mesh's. */
-  #mayConcern(key: string, policy: UnreadablePolicy, workload: Workload): boolean {
+  #mayConcern({ key, scope }: UnreadablePolicy, workload: Workload): boolean {
     const namespace = key.slice(0, key.indexOf("/"));
-    switch (policy.scope) {
+    switch (scope) {
       case "GLOBAL":
         return true;
       case "NAMESPACE":
@@ -89,7 +88,7 @@ export class PolicyStore {
       case undefined:
         return namespace === workload.namespace || namespace === this.#rootNamespace;
       default:
-        throw new Error(`Unknown policy scope ${JSON.stringify(policy.scope satisfies never)}`);
+        throw new Error(`Unknown policy scope ${JSON.stringify(scope satisfies never)}`);
     }
   }
 }

@@ -17,6 +17,11 @@ export interface BoundedDestination extends LogDestination {
 
 let droppedByProcess = 0;
 
+/** Adds lines that were lost on their way from another thread. */
+export function countDroppedLogLines(lines: number): void {
+  droppedByProcess += lines;
+}
+
 /** Lines that all destinations of this process dropped: `hairpin_log_lines_dropped_total`. */
 export function droppedLogLines(): number {
   return droppedByProcess;

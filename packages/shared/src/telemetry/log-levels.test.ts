@@ -20,6 +20,20 @@ describe("LogLevels", () => {
     expect(levels.toString()).toBe("xds=debug,info");
   });
 
+  it("replaces all that was set, and tells every change as a directive that replaces", () => {
+    const levels = new LogLevels("info,xds=debug");
+    const followers = new LogLevels();
+    const stop = levels.onChange((directive) => followers.replace(directive));
+    levels.set("access=off");
+    expect(followers.toString()).toBe("xds=debug,access=off,info");
+    levels.replace("warn,dns=debug");
+    expect(followers.toString()).toBe("dns=debug,warn");
+    stop();
+    levels.reset();
+    expect(followers.toString()).toBe("dns=debug,warn");
+    expect(levels.toString()).toBe("xds=debug,info");
+  });
+
   it.each(["", "loud", "xds=", "xds=loud", "=debug", "a=b=c", "x y=debug", "info,,debug"])(
     "refuses %j whole",
     (directive) => {

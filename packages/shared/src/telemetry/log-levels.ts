@@ -16,6 +16,7 @@ export class LogLevels {
   readonly #initial: string;
   #global: LogLevel = "info";
   #scopes: ReadonlyMap<string, LogLevel> = new Map();
+  readonly #listeners = new Set<(directive: string) => void>();
   /** Changes whenever a level does; loggers re-read their level then. */
   generation = 0;
 
@@ -27,26 +28,23 @@ export class LogLevels {
 
   /** Applies the directive on top of what is set. All or nothing: throws `Error` naming the bad part and what is accepted. */
   set(directive: string): void {
-    const scopes = new Map(this.#scopes);
-    let global = this.#global;
-    for (const part of directive.split(",")) {
-      const [left = "", right, ...rest] = part.trim().split("=");
-      if (rest.length > 0) throw new Error(`Log level ${JSON.stringify(part)} is not level or scope=level`);
-      if (right === undefined) global = parseLevel(left);
-      else if (scopePattern.test(left)) scopes.set(left, parseLevel(right));
-      else throw new Error(`Log scope ${JSON.stringify(left)} may only have letters, digits, _ : . -`);
-    }
-    if (scopes.size > maxScopes) throw new Error(`More than ${maxScopes} log scopes; reset first`);
-    this.#global = global;
-    this.#scopes = scopes;
-    this.generation++;
+    this.#apply(directive, this.#global, this.#scopes);
+  }
+
+  /** Sets the directive and nothing that was set before. Throws as {@link set}. */
+  replace(directive: string): void {
+    this.#apply(directive, "info", new Map());
   }
 
   /** Back to what the process started with. */
   reset(): void {
-    this.#global = "info";
-    this.#scopes = new Map();
-    this.set(this.#initial);
+    this.replace(this.#initial);
+  }
+
+  /** Calls back with the whole directive after each change. Returns what takes the listener off. */
+  onChange(listener: (directive: string) => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
   }
 
   /** The level of a scope: that of its longest prefix that has one. */
@@ -66,6 +64,23 @@ export class LogLevels {
   /** As POST /logging answers: `xds=debug,info`. */
   toString(): string {
     return [...[...this.#scopes].map(([scope, level]) => `${scope}=${level}`), this.#global].join(",");
+  }
+
+  #apply(directive: string, globalBefore: LogLevel, scopesBefore: ReadonlyMap<string, LogLevel>): void {
+    const scopes = new Map(scopesBefore);
+    let global = globalBefore;
+    for (const part of directive.split(",")) {
+      const [left = "", right, ...rest] = part.trim().split("=");
+      if (rest.length > 0) throw new Error(`Log level ${JSON.stringify(part)} is not level or scope=level`);
+      if (right === undefined) global = parseLevel(left);
+      else if (scopePattern.test(left)) scopes.set(left, parseLevel(right));
+      else throw new Error(`Log scope ${JSON.stringify(left)} may only have letters, digits, _ : . -`);
+    }
+    if (scopes.size > maxScopes) throw new Error(`More than ${maxScopes} log scopes; reset first`);
+    this.#global = global;
+    this.#scopes = scopes;
+    this.generation++;
+    for (const listener of this.#listeners) listener(this.toString());
   }
 }
 

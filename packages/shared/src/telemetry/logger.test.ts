@@ -16,6 +16,12 @@ function body(line: string | undefined): string | undefined {
 }
 
 describe("plain log lines", () => {
+  it("writes another thread's lines as they are, whatever the levels", () => {
+    const { logger, lines } = capture({ level: "off" });
+    logger.writeLine("finished elsewhere\n");
+    expect(lines).toEqual(["finished elsewhere\n"]);
+  });
+
   it("have ztunnel's columns, and the last tab also without fields", () => {
     const { logger, lines } = capture();
     logger.child("xds").info("handling RBAC delete handson/need-identity");

@@ -18,6 +18,8 @@ export interface Logger {
 /** The logger that main makes: its levels can be changed, and it must be flushed before the process exits. */
 export interface RootLogger extends Logger {
   readonly levels: LogLevels;
+  /** Writes a line that another thread's logger finished, with its newline, as it is. */
+  writeLine(line: string): void;
   flush(): void;
 }
 
@@ -39,7 +41,8 @@ export function createLogger(options: LoggerOptions = {}): RootLogger {
   const destination = options.destination ?? createStdoutDestination(format);
   const sink: Sink = { levels, format, destination };
   const root = createScopedLogger(sink, scope, "");
-  return Object.assign(root, { levels, flush: () => destination.flush() });
+  const writeLine = (line: string): void => destination.write(line);
+  return Object.assign(root, { levels, writeLine, flush: () => destination.flush() });
 }
 
 /** Writes nothing. */

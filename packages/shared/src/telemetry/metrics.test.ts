@@ -218,3 +218,73 @@ describe("chooseExpositionFormat", () => {
     expect(chooseExpositionFormat(accept).openMetrics).toBe(expected);
   });
 });
+
+describe("MetricRegistry: changes carried to another registry", () => {
+  const labels = ["x"] as const;
+  function worker() {
+    const registry = new MetricRegistry();
+    const counter = registry.counter({ name: "a_total", help: "As.", labels });
+    const gauge = registry.gauge({ name: "b", help: "Bs.", labels });
+    const histogram = registry.histogram({ name: "c", help: "Cs.", labels, buckets: [1, 2] });
+    registry.counter({ name: "d_total", help: "Ds." });
+    const carry = (to: MetricRegistry): void => to.addChanges(structuredClone(registry.takeChanges()));
+    return { counter: counter.handle({ x: "1" }), gauge: gauge.handle({ x: "1" }), histogram, carry };
+  }
+
+  it("are summed over registries, counted once, and written as if they were its own", async () => {
+    const main = new MetricRegistry();
+    const [one, two] = [worker(), worker()];
+    one.counter.add(3);
+    one.gauge.add(2);
+    two.counter.add(4);
+    two.gauge.add(5);
+    one.histogram.handle({ x: "1" }).observe(0.5);
+    two.histogram.handle({ x: "1" }).observe(7);
+    for (const each of [one, two]) each.carry(main);
+    one.counter.add(1);
+    one.gauge.add(-2);
+    one.histogram.handle({ x: "1" }).observe(2);
+    for (const each of [one, two]) each.carry(main);
+    expect(await samples(main)).toEqual([
+      'a_total{x="1"} 8',
+      'b{x="1"} 5',
+      'c_bucket{x="1",le="1"} 1',
+      'c_bucket{x="1",le="2"} 2',
+      'c_bucket{x="1",le="+Inf"} 3',
+      'c_sum{x="1"} 9.5',
+      'c_count{x="1"} 3',
+      "d_total 0",
+    ]);
+  });
+
+  it("name only what changed since the time before", () => {
+    const { counter, carry } = worker();
+    const seen: unknown[] = [];
+    const main = { addChanges: (changes: unknown) => seen.push(changes) } as unknown as MetricRegistry;
+    carry(main);
+    carry(main);
+    counter.add(2);
+    carry(main);
+    expect(seen.slice(1)).toEqual([[], [expect.objectContaining({ name: "a_total", series: [['x="1"', 2]] })]]);
+  });
+
+  it("stay under the cap of the registry that takes them", async () => {
+    const main = new MetricRegistry({ maxSeriesPerMetric: 1 });
+    const registry = new MetricRegistry();
+    const counter = registry.counter({ name: "a_total", help: "As.", labels });
+    for (const x of ["1", "2", "3"]) counter.handle({ x }).add(1);
+    main.addChanges(registry.takeChanges());
+    expect(await samples(main)).toEqual(['a_total{x="1"} 1', 'a_total{x="overflow"} 2']);
+  });
+
+  it("are brought in before an exposition", async () => {
+    const main = new MetricRegistry();
+    const { counter, carry } = worker();
+    main.addSource(async () => {
+      counter.add(1);
+      carry(main);
+    });
+    expect(await samples(main)).toContain('a_total{x="1"} 1');
+    expect(await samples(main)).toContain('a_total{x="1"} 2');
+  });
+});

@@ -3,14 +3,13 @@ import {
   chooseExpositionFormat,
   escapeLabelValue,
   type ExpositionFormat,
-  formatBucketBound,
   formatFamilyHead,
   formatSample,
   labelNamePattern,
   type MetricKind,
   metricNamePattern,
-  type Sample,
 } from "./metric-text.ts";
+import { CounterSeries, GaugeSeries, HistogramSeries, type Series, type SeriesChange } from "./metric-series.ts";
 
 export interface MetricDefinition<Label extends string = string> {
   /** Counters end in `_total`. */
@@ -65,6 +64,18 @@ export interface MetricRegistryOptions {
 /** Renders further families (runtime metrics of a library) into an exposition. */
 export type ExtraExposition = (format: ExpositionFormat) => Promise<string>;
 
+/** What changed in one metric of a registry since the change before. Plain values, for another thread's registry. */
+export interface MetricChange {
+  readonly name: string;
+  readonly help: string;
+  readonly kind: MetricKind;
+  readonly labels: readonly string[];
+  /** Of a histogram. */
+  readonly buckets: readonly number[];
+  /** By rendered labels. */
+  readonly series: readonly (readonly [labels: string, change: SeriesChange])[];
+}
+
 /** Peers choose some label values (host names): longer ones are cut. */
 const maxLabelValueLength = 512;
 
@@ -79,6 +90,9 @@ export class MetricRegistry {
   readonly #gauges = new Map<string, Family<GaugeSeries>>();
   readonly #histograms = new Map<string, Family<HistogramSeries>>();
   readonly #extra: ExtraExposition[] = [];
+  readonly #sources: (() => Promise<void>)[] = [];
+  /** Metrics that {@link takeChanges} has named. */
+  readonly #taken = new Set<string>();
   readonly #maxSeries: number;
   readonly #overflow: MetricFamily<"metric", CounterHandle>;
 
@@ -118,8 +132,37 @@ export class MetricRegistry {
     this.#extra.push(extra);
   }
 
+  /** Runs before each exposition and is waited for: brings in the changes of other registries. Must settle soon. */
+  addSource(bringIn: () => Promise<void>): void {
+    this.#sources.push(bringIn);
+  }
+
+  /** What changed since the last call; the first names every metric. O(series). */
+  takeChanges(): MetricChange[] {
+    const changes: MetricChange[] = [];
+    for (const family of this.#families.values()) {
+      const { name, help, kind, labels, buckets } = family;
+      const series = takeSeriesChanges(family);
+      if (series.length > 0 || !this.#taken.has(name)) changes.push({ name, help, kind, labels, buckets, series });
+      this.#taken.add(name);
+    }
+    return changes;
+  }
+
+  /** Adds what another registry's {@link takeChanges} gave: everything is summed, gauges too, under this registry's cap. */
+  addChanges(changes: readonly MetricChange[]): void {
+    for (const { series, kind, ...definition } of changes) {
+      if (kind === "counter") this.counter(definition);
+      else if (kind === "gauge") this.gauge(definition);
+      else this.histogram(definition);
+      const family = this.#families.get(definition.name);
+      if (family) for (const [rendered, change] of series) this.#seriesOf(family, rendered).addChange(change);
+    }
+  }
+
   /** Everything, in the format that the Accept header asks for. Renders in slices: a scrape never stalls the loop. */
   async expose(accept?: string): Promise<{ contentType: string; body: string }> {
+    await Promise.all(this.#sources.map((bringIn) => bringIn()));
     const format = chooseExpositionFormat(accept);
     const parts: string[] = [];
     for (const extra of this.#extra) parts.push(await extra(format));
@@ -129,12 +172,12 @@ export class MetricRegistry {
   }
 
   #register<Label extends string, S extends Series>(
-    definition: MetricDefinition<Label>,
+    definition: MetricDefinition<Label> & { readonly buckets?: readonly number[] },
     kind: MetricKind,
     families: Map<string, Family<S>>,
     createSeries: () => S,
   ): MetricFamily<Label, S> {
-    const { name, help, labels = [] } = definition;
+    const { name, help, labels = [], buckets = [] } = definition;
     if (!metricNamePattern.test(name)) throw new Error(`${JSON.stringify(name)} is not a metric name`);
     const badLabel = labels.find((label) => !labelNamePattern.test(label) || label === "le");
     if (badLabel !== undefined) throw new Error(`${JSON.stringify(badLabel)} is not a label name (metric ${name})`);
@@ -143,30 +186,23 @@ export class MetricRegistry {
       throw new Error(`Metric ${name} is registered already, as a ${taken.kind} with labels ${taken.labels.join()}`);
     let family = families.get(name);
     if (family === undefined) {
-      family = { name, help, kind, labels, series: new Map(), collectors: [] };
+      family = { name, help, kind, labels, buckets, createSeries, series: new Map(), collectors: [] };
       families.set(name, family);
       this.#families.set(name, family);
       if (labels.length === 0) family.series.set("", createSeries());
     }
-    const { series } = family;
+    const found = family;
     return {
-      handle: (values) => {
-        const rendered = renderLabels(labels, values);
-        return series.get(rendered) ?? this.#createSeries(name, labels, rendered, series, createSeries);
-      },
+      handle: (values) => this.#seriesOf(found, renderLabels(labels, values)),
       get seriesCount() {
-        return series.size;
+        return found.series.size;
       },
     };
   }
 
-  #createSeries<S>(
-    name: string,
-    labels: readonly string[],
-    rendered: string,
-    series: Map<string, S>,
-    createSeries: () => S,
-  ): S {
+  #seriesOf<S extends Series>({ name, labels, series, createSeries }: Family<S>, rendered: string): S {
+    const held = series.get(rendered);
+    if (held !== undefined) return held;
     let key = rendered;
     if (series.size >= this.#maxSeries) {
       this.#overflow.handle({ metric: name }).add(1);
@@ -180,78 +216,16 @@ export class MetricRegistry {
   }
 }
 
-interface Series {
-  samples(labels: string, format: ExpositionFormat): Iterable<Sample>;
-}
-
 interface Family<S extends Series> {
   readonly name: string;
   readonly help: string;
   readonly kind: MetricKind;
   readonly labels: readonly string[];
+  readonly buckets: readonly number[];
+  readonly createSeries: () => S;
   /** By rendered labels: unique by construction, and the exposition needs only to copy them. */
   readonly series: Map<string, S>;
   readonly collectors: (() => void)[];
-}
-
-class CounterSeries implements Series, CounterHandle {
-  #value = 0;
-  add(amount: number = 1): void {
-    if (amount >= 0 && amount < Infinity) this.#value += amount;
-  }
-  samples(labels: string): Sample[] {
-    return [{ suffix: "", labels, value: this.#value }];
-  }
-}
-
-class GaugeSeries implements Series, GaugeHandle {
-  #value = 0;
-  set(value: number): void {
-    this.#value = value;
-  }
-  add(amount: number): void {
-    this.#value += amount;
-  }
-  samples(labels: string): Sample[] {
-    return [{ suffix: "", labels, value: this.#value }];
-  }
-}
-
-class HistogramSeries implements Series, HistogramHandle {
-  readonly #bounds: readonly number[];
-  readonly #counts: Float64Array;
-  #sum = 0;
-
-  constructor(bounds: readonly number[]) {
-    this.#bounds = bounds;
-    this.#counts = new Float64Array(bounds.length + 1);
-  }
-
-  /** Not a number: ignored. */
-  observe(value: number): void {
-    if (Number.isNaN(value)) return;
-    let low = 0;
-    let high = this.#bounds.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (value <= (this.#bounds[middle] ?? Infinity)) high = middle;
-      else low = middle + 1;
-    }
-    this.#counts[low] = (this.#counts[low] ?? 0) + 1;
-    this.#sum += value;
-  }
-
-  *samples(labels: string, format: ExpositionFormat): Generator<Sample> {
-    const separator = labels === "" ? "" : ",";
-    let count = 0;
-    for (const [i, own] of this.#counts.entries()) {
-      count += own;
-      const bound = formatBucketBound(this.#bounds[i] ?? Infinity, format);
-      yield { suffix: "_bucket", labels: `${labels}${separator}le="${bound}"`, value: count };
-    }
-    yield { suffix: "_sum", labels, value: this.#sum };
-    yield { suffix: "_count", labels, value: count };
-  }
 }
 
 function renderLabels(names: readonly string[], values: Readonly<Record<string, string>>): string {
@@ -262,6 +236,16 @@ function renderLabels(names: readonly string[], values: Readonly<Record<string, 
     text += `${text === "" ? "" : ","}${name}="${escapeLabelValue(short)}"`;
   }
   return text;
+}
+
+function takeSeriesChanges({ series, collectors }: Family<Series>): [string, SeriesChange][] {
+  for (const collect of collectors) collect();
+  const changes: [string, SeriesChange][] = [];
+  for (const [rendered, one] of series) {
+    const change = one.takeChange();
+    if (change !== undefined) changes.push([rendered, change]);
+  }
+  return changes;
 }
 
 async function renderFamily(family: Family<Series>, format: ExpositionFormat, parts: string[]): Promise<void> {

@@ -17,6 +17,8 @@ export interface DeltaXdsClientComponents {
   readonly metrics?: XdsClientMetrics;
   /** Jitter of the backoff; Math.random by default. */
   readonly random?: () => number;
+  /** Called after each applied response, whose answer waits for it: where others follow what the handlers hold. Must settle. */
+  readonly whenFollowed?: () => Promise<void>;
 }
 
 export interface DeltaXdsClientOptions {

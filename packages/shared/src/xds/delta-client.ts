@@ -197,6 +197,7 @@ class AdsClient implements DeltaXdsClient {
       return;
     }
     const rejected = await this.#apply(type, response);
+    await this.#components.whenFollowed?.();
     const { request, syncedNow } = type.settle(response, rejected);
     for (const [name, reason] of rejected)
       logger.warn("xds resource rejected", { type: type.typeUrl, name, error: reason });

@@ -14,7 +14,12 @@ import {
   type SizedResponse,
 } from "./ads-channel.ts";
 import { createDeltaXdsClient } from "./delta-client.ts";
-import { type DeltaXdsClient, type DeltaXdsClientOptions, formatNodeId } from "./delta-client-options.ts";
+import {
+  type DeltaXdsClient,
+  type DeltaXdsClientComponents,
+  type DeltaXdsClientOptions,
+  formatNodeId,
+} from "./delta-client-options.ts";
 import { createDeltaXdsServer } from "./delta-server.ts";
 import type { ClientTypeStatus, DeltaXdsServer, DeltaXdsServerOptions } from "./delta-server-options.ts";
 import { type GrpcListener, listenGrpc } from "./listen-grpc.ts";
@@ -74,7 +79,11 @@ interface RunningClient {
   readonly ends: TerminationReason[];
 }
 
-async function connect(port: number, options: Partial<DeltaXdsClientOptions> = {}): Promise<RunningClient> {
+async function connect(
+  port: number,
+  options: Partial<DeltaXdsClientOptions> = {},
+  more: Partial<DeltaXdsClientComponents> = {},
+): Promise<RunningClient> {
   const log: string[] = [];
   const ends: TerminationReason[] = [];
   const holders = { policies: new TextHolder("policies", log), addresses: new TextHolder("addresses", log) };
@@ -84,7 +93,7 @@ async function connect(port: number, options: Partial<DeltaXdsClientOptions> = {
   ];
   const metrics = { connectionTerminated: (reason: TerminationReason) => void ends.push(reason), messageReceived() {} };
   const client = createDeltaXdsClient(
-    { clock: systemClock, logger: noLogger, metrics },
+    { clock: systemClock, logger: noLogger, metrics, ...more },
     {
       address: `https://127.0.0.1:${port}`,
       rootPem: () => Promise.resolve(tls.rootPem),
@@ -176,6 +185,18 @@ describe("delta xDS over TLS", () => {
     const [peer] = server.xds.clients();
     expect(peer?.node.id).toBe("ztunnel~10.0.0.1~zt.istio-system~istio-system.svc.cluster.local");
     expect(peer?.node.metadata).toEqual({ NODE_NAME: "n1" });
+  });
+
+  it("acknowledges only once all that follow have the response too", async () => {
+    const server = await serve();
+    publish(server, { policies: { "ns/deny": "p1" }, addresses: { a: "1" } });
+    const followed = Promise.withResolvers<void>();
+    const { client, log } = await connect(server.port, {}, { whenFollowed: () => followed.promise });
+    await vi.waitFor(() => expect(log).not.toEqual([]));
+    expect(client.status().types.map((type) => type.synced)).toEqual([false, false]);
+    expect(server.xds.clients()[0]?.types.every((type) => !type.upToDate)).toBe(true);
+    followed.resolve();
+    await client.whenSynced();
   });
 
   it("is not in sync before every type was published, and empty types count", async () => {
