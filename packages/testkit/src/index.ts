@@ -1,6 +1,7 @@
 export * from "./channel-pair.ts";
 export * from "./echo-server.ts";
 export * from "./eventually.ts";
+export * from "./fake-api-server/index.ts";
 export * from "./fake-ca-server.ts";
 export * from "./fake-xds-server.ts";
 export * from "./manual-clock.ts";
