@@ -8,5 +8,6 @@ export {
   rootCertConfigMap,
   rootCertKey,
 } from "./proxy-pod.ts";
+export { describeWaypoint } from "./waypoint-status.ts";
 export { buildRootConfigMap } from "./root-config-map.ts";
 export { buildWaypoint, isDeployedGateway, type WaypointGateway, type WaypointRuntime } from "./waypoint-objects.ts";

@@ -3,6 +3,7 @@
 
 import {
   buildWaypoint,
+  describeWaypoint,
   gatewayNameLabel,
   isDeployedGateway,
   managedLabel,
@@ -72,7 +73,7 @@ function planOne(gateway: Gateway, { config, runtime }: Place, view: StoreView):
   const surplus = [serviceAccountKind, deploymentKind, serviceKind]
     .flatMap((kind) => view.list<KubernetesObject>(kind, namespace))
     .filter((object) => isOwnedBy(object, gateway) && !names.has(`${object.kind}/${object.metadata.name}`));
-  return [...changes, ...surplus.map((object) => remove(object)), statusOf(gateway, view, blocked)];
+  return [...changes, ...surplus.map((object) => remove(object)), statusOf(view, blocked)];
 
   function withWanted(current: KubernetesObject, object: KubernetesObject): KubernetesObject {
     const metadata = { ...current.metadata, labels: object.metadata.labels, annotations: object.metadata.annotations };
@@ -81,29 +82,23 @@ function planOne(gateway: Gateway, { config, runtime }: Place, view: StoreView):
     return object.spec === undefined ? merged : { ...merged, spec };
   }
 
-  function statusOf({ status }: Gateway, storeView: StoreView, obstacles: readonly string[]): StoreChange {
+  function statusOf(storeView: StoreView, obstacles: readonly string[]): StoreChange {
     const replicas = storeView
       .list(podKind, namespace)
       .filter(
         (pod) => pod.metadata.labels?.[gatewayNameLabel] === name && pod.metadata.labels[managedLabel] !== undefined,
       );
-    const isBlocked = obstacles.length > 0;
-    const isProgrammed = !isBlocked && replicas.some((pod) => isReady(pod));
     // The address of somebody else's Service is not the waypoint's.
-    const service = isBlocked ? undefined : storeView.find(serviceKind, namespace, name);
-    const ips = clusterIpsOf(service ?? { apiVersion: "v1", kind: "Service", metadata: { name } });
-    const addresses = [
-      ...ips.map((value) => ({ type: "IPAddress", value })),
-      { type: "Hostname", value: `${name}.${namespace}.svc.${config.clusterDomain}` },
-    ];
-    const hasAddresses = (isProgrammed && ips.length > 0) || (status?.addresses ?? []).length > 0;
-    const unready = hasAddresses ? "NoReadyReplica" : "AddressNotAssigned";
-    const reason = isBlocked ? "Invalid" : isProgrammed ? "Programmed" : unready;
-    const message = isBlocked
-      ? `${obstacles.join(", ")} exists and is not managed by a Gateway; rename one of them`
-      : isProgrammed
-        ? `${replicas.filter((pod) => isReady(pod)).length} of ${replicas.length} replicas are ready`
-        : "no replica of the waypoint is ready";
+    const service = obstacles.length > 0 ? undefined : storeView.find(serviceKind, namespace, name);
+    const state = {
+      replicas: replicas.length,
+      ready: replicas.filter((pod) => isReady(pod)).length,
+      clusterIps: clusterIpsOf(service ?? { apiVersion: "v1", kind: "Service", metadata: { name } }),
+      taken: obstacles,
+      problem: undefined,
+    };
+    const { conditions, addresses } = describeWaypoint(gateway, state, config.clusterDomain);
+    const observedGeneration = gateway.metadata.generation ?? 1;
     return {
       type: "status",
       update: {
@@ -112,16 +107,8 @@ function planOne(gateway: Gateway, { config, runtime }: Place, view: StoreView):
         namespace,
         name,
         manager: statusManager,
-        conditions: [
-          {
-            type: "Programmed",
-            status: isProgrammed ? "True" : "False",
-            reason,
-            message,
-            observedGeneration: gateway.metadata.generation ?? 1,
-          },
-        ],
-        ...(hasAddresses && ips.length > 0 ? { merge: { addresses } } : {}),
+        conditions: conditions.map((condition) => ({ ...condition, observedGeneration })),
+        ...(addresses === undefined ? {} : { merge: { addresses } }),
       },
     };
   }
