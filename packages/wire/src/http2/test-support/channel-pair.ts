@@ -28,6 +28,9 @@ class MemoryChannel implements ByteChannel {
   #handler: ByteChannelHandler | undefined;
   /** Written by the peer, not yet delivered here. */
   #incoming: Buffer[] = [];
+  /** Where the next byte is: an index into `#incoming` and one into that piece. Shifting long arrays is slow. */
+  #nextPiece = 0;
+  #nextByte = 0;
   #incomingBytes = 0;
   #incomingEnded = false;
   #endDelivered = false;
@@ -96,6 +99,7 @@ class MemoryChannel implements ByteChannel {
     this.#broken = true;
     this.#error = error;
     this.#incoming = [];
+    this.#nextPiece = 0;
     this.#incomingBytes = 0;
     this.#schedule();
   }
@@ -126,17 +130,27 @@ class MemoryChannel implements ByteChannel {
 
   #deliverData(handler: ByteChannelHandler): void {
     while (!this.#paused && !this.#broken) {
-      const first = this.#incoming.shift();
+      const first = this.#incoming[this.#nextPiece];
       if (first === undefined) return;
-      const length = Math.min(first.length, Math.max(1, this.#chunking(first.length)));
-      if (length < first.length) this.#incoming.unshift(first.subarray(length));
+      const start = this.#nextByte;
+      const available = first.length - start;
+      const length = Math.min(available, Math.max(1, this.#chunking(available)));
+      this.#nextByte += length;
+      if (length === available) this.#dropFirst();
       this.#incomingBytes -= length;
       this.bytesRead += length;
-      const chunk = Buffer.from(first.subarray(0, length));
+      const chunk = Buffer.from(first.subarray(start, start + length));
       handler.onData(chunk);
       // Borrowed memory is reused: whoever kept it must see that.
       chunk.fill(0xee);
       if (this.peer.#needDrain) this.peer.#schedule();
     }
+  }
+
+  #dropFirst(): void {
+    this.#nextByte = 0;
+    if (++this.#nextPiece < 1024) return;
+    this.#incoming.splice(0, this.#nextPiece);
+    this.#nextPiece = 0;
   }
 }
