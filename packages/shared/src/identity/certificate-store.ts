@@ -1,14 +1,17 @@
 import { X509Certificate } from "node:crypto";
 import { equalIdentity, formatSpiffeId, type Identity } from "../model/identity.ts";
+import { backoffMs } from "../process/backoff.ts";
 import { type Clock, systemClock, type Timer } from "../process/clock.ts";
 import type { Component } from "../process/component.ts";
 import { errorCode, errorMessage } from "../process/mesh-error.ts";
 import { type Logger, noLogger } from "../telemetry/logger.ts";
-import { backoffMs } from "./backoff.ts";
 import { type Certificate, decimalSerial, isValidAt, splitCertificates } from "./certificate.ts";
 import type { CertificateSource } from "./certificate-authority.ts";
 import { IdentityError } from "./errors.ts";
 import { type FetchPriority, FetchQueue } from "./fetch-queue.ts";
+
+/** As ztunnel retries certificates. */
+const retryBounds = { firstMs: 1_000, maxMs: 150_000 };
 
 export interface CertificateStoreComponents {
   readonly source: CertificateSource;
@@ -203,7 +206,7 @@ export class CertificateStore implements Component {
     entry.failure = error instanceof Error ? error : new Error(String(error));
     entry.flight = undefined;
     const now = this.#clock.wallTime().getTime();
-    const waitMs = backoffMs(entry.failures, this.#random);
+    const waitMs = backoffMs(entry.failures, retryBounds, this.#random);
     const end = entry.certificate?.notAfter.getTime() ?? 0;
     const isHeld = end > now;
     // Once more when the old certificate ends, if that is sooner (as ztunnel).

@@ -1,3 +1,4 @@
+export * from "./backoff.ts";
 export * from "./clock.ts";
 export * from "./component.ts";
 export * from "./config-reader.ts";
