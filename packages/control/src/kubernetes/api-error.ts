@@ -6,6 +6,8 @@ export class ApiError extends ControlError {
   readonly httpStatus: number;
   /** How long the server asks us to stay away. */
   readonly retryAfterMs: number | undefined;
+  /** A 404 that names an object; without a name it is the kind that is not there. */
+  readonly namesObject: boolean;
 
   constructor(
     code: ControlErrorCode,
@@ -13,12 +15,14 @@ export class ApiError extends ControlError {
     options: {
       readonly httpStatus?: number;
       readonly retryAfterMs?: number | undefined;
+      readonly namesObject?: boolean;
       readonly cause?: unknown;
     } = {},
   ) {
     super(code, message, { origin: "upstream", ...(options.cause === undefined ? {} : { cause: options.cause }) });
     this.httpStatus = options.httpStatus ?? 0;
     this.retryAfterMs = options.retryAfterMs;
+    this.namesObject = options.namesObject ?? false;
   }
 }
 
@@ -27,7 +31,7 @@ interface ApiStatus {
   readonly code?: number;
   readonly reason?: string;
   readonly message?: string;
-  readonly details?: { readonly retryAfterSeconds?: number };
+  readonly details?: { readonly name?: string; readonly retryAfterSeconds?: number };
 }
 
 const codeOfReason: Readonly<Record<string, ControlErrorCode>> = {
@@ -57,5 +61,6 @@ export function apiErrorFromStatus(what: string, httpStatus: number, body: unkno
   return new ApiError(code, `${what} was answered ${httpStatus}: ${status.message ?? "(no reason given)"}`, {
     httpStatus,
     retryAfterMs: retryAfterMs ?? (seconds === undefined ? undefined : seconds * 1000),
+    namesObject: status.details?.name !== undefined,
   });
 }

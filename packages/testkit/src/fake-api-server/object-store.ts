@@ -176,5 +176,5 @@ function desired({ metadata: _metadata, status: _status, apiVersion: _apiVersion
 }
 
 export function notFound(served: ServedKind, name: string): ApiRefusal {
-  return new ApiRefusal(404, "NotFound", `${served.plural} "${name}" not found`);
+  return new ApiRefusal(404, "NotFound", `${served.plural} "${name}" not found`, { name });
 }

@@ -2,16 +2,17 @@
 export class ApiRefusal extends Error {
   readonly httpStatus: number;
   readonly reason: string;
-  readonly retryAfterSeconds: number | undefined;
+  readonly options: RefusalOptions;
 
-  constructor(httpStatus: number, reason: string, message: string, retryAfterSeconds?: number) {
+  constructor(httpStatus: number, reason: string, message: string, options: RefusalOptions = {}) {
     super(message);
     this.httpStatus = httpStatus;
     this.reason = reason;
-    this.retryAfterSeconds = retryAfterSeconds;
+    this.options = options;
   }
 
   toStatus(): Record<string, unknown> {
+    const { name } = this.options;
     return {
       apiVersion: "v1",
       kind: "Status",
@@ -19,6 +20,13 @@ export class ApiRefusal extends Error {
       code: this.httpStatus,
       reason: this.reason,
       message: this.message,
+      details: name === undefined ? {} : { name },
     };
   }
+}
+
+export interface RefusalOptions {
+  /** The object that the refusal is about; none when there is no such kind. */
+  readonly name?: string;
+  readonly retryAfterSeconds?: number;
 }

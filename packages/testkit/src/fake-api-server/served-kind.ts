@@ -76,6 +76,12 @@ export const builtInKinds: readonly ServedKind[] = [
   }),
 ];
 
+/** Questions that are answered and not kept; see `FakeApiServer.reviews`. */
+export const reviewKinds: readonly ServedKind[] = [
+  kind("authentication.k8s.io/v1", "TokenReview", "tokenreviews", { ...cluster, ...plain }),
+  kind("authorization.k8s.io/v1", "SubjectAccessReview", "subjectaccessreviews", { ...cluster, ...plain }),
+];
+
 /** As Gateway API's CRDs say: conditions are merged by type, `parents` of a route is one value. */
 export const gatewayApiKinds: readonly ServedKind[] = [
   kind("gateway.networking.k8s.io/v1,v1beta1", "GatewayClass", "gatewayclasses", { ...cluster, ...withConditions }),

@@ -6,7 +6,7 @@ import { ObjectStore, notFound } from "./object-store.ts";
 import { ApiRefusal } from "./refusal.ts";
 import { type RequestTarget, parsePath } from "./request-path.ts";
 import { parseSelectors } from "./selector.ts";
-import { type ServedKind, builtInKinds, gatewayApiKinds, istioKinds } from "./served-kind.ts";
+import { type ServedKind, builtInKinds, gatewayApiKinds, istioKinds, reviewKinds } from "./served-kind.ts";
 import type { StoredObject } from "./stored-object.ts";
 import { Watcher } from "./watcher.ts";
 
@@ -82,6 +82,10 @@ export class FakeApiServer implements AsyncDisposable {
       if (served.hasStatus && "status" in object)
         this.store.replace(served, written, { ...testWriter, subresource: "status" });
     }
+  }
+
+  servedKind(kind: string): ServedKind {
+    return this.#servedFor({ kind });
   }
 
   find(kind: string, namespace: string, name: string): StoredObject | undefined {
@@ -180,9 +184,8 @@ export class FakeApiServer implements AsyncDisposable {
       this.requests.push({ verb, kind, url: request.url ?? "", contentType });
       const fault = this.#faults.take(verb, kind);
       if (fault === "hang") return;
-      if (fault === "cut") return void request.destroy();
-      if (fault !== undefined)
-        throw new ApiRefusal(fault.status, fault.reason ?? "Injected", "injected", fault.retryAfterSeconds);
+      if (fault === "cut") return void request.socket.destroy();
+      if (fault !== undefined) throw new ApiRefusal(fault.status, fault.reason ?? "Injected", "injected", fault);
       if (target === undefined)
         throw new ApiRefusal(404, "NotFound", "the server could not find the requested resource");
       this.#serve(target, verb, { url, body, response, agent: request.headers["user-agent"] ?? "" });
@@ -272,7 +275,7 @@ export class FakeApiServer implements AsyncDisposable {
   }
 
   #discover(group: string | undefined, version: string | undefined): unknown {
-    const kinds = this.#kinds.filter((kind) => group === undefined || kind.group === group);
+    const kinds = [...this.#kinds, ...reviewKinds].filter((kind) => group === undefined || kind.group === group);
     if (version !== undefined) {
       const served = kinds.filter(({ versions }) => versions.includes(version));
       if (served.length === 0)
@@ -354,6 +357,7 @@ function answer(response: ServerResponse, status: number, body: unknown): void {
 function refuse(response: ServerResponse, error: unknown): void {
   if (response.headersSent || response.destroyed) return void response.destroy();
   const refusal = error instanceof ApiRefusal ? error : new ApiRefusal(500, "InternalError", String(error));
-  if (refusal.retryAfterSeconds !== undefined) response.setHeader("retry-after", String(refusal.retryAfterSeconds));
+  if (refusal.options.retryAfterSeconds !== undefined)
+    response.setHeader("retry-after", String(refusal.options.retryAfterSeconds));
   answer(response, refusal.httpStatus, refusal.toStatus());
 }
