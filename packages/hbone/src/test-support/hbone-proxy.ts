@@ -27,6 +27,8 @@ export interface HboneProxyOptions {
   readonly clock?: Clock | undefined;
   /** Overrides of the default HTTP/2 options. */
   readonly http2?: Http2Options | undefined;
+  /** Of the dialer. Default 100. */
+  readonly maxTunnelsPerSession?: number;
 }
 
 /** Our listener as the accepting proxy. */
@@ -68,12 +70,12 @@ export async function startHboneAcceptor(
 export function createHboneDialler(
   transport: Pick<PairTransport, "tls" | "connectSocket">,
   address: SocketAddress,
-  { clock = systemClock, http2 }: HboneProxyOptions = {},
+  { clock = systemClock, http2, ...pool }: HboneProxyOptions = {},
 ): DiallingProxy {
   const context = transport.tls.createContext(testAuthority.material(clientIdentity));
   const dialer = new TunnelDialer(
     { tls: transport.tls, clock, contextFor: async () => context },
-    { ...defaultTunnelDialerOptions, http2: { ...defaultTunnelDialerOptions.http2, ...http2 } },
+    { ...defaultTunnelDialerOptions, ...pool, http2: { ...defaultTunnelDialerOptions.http2, ...http2 } },
   );
   const target: TunnelTarget = {
     sourceIdentity: clientIdentity,
