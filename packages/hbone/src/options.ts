@@ -1,4 +1,5 @@
 import type { Http2Options } from "@hairpin/wire";
+import type { FrameTimerOptions } from "./frame-timers.ts";
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -26,16 +27,28 @@ export const outboundHttp2Options: Http2Options = {
   maxSendBufferBytes: 4 * MIB,
 };
 
-/** How a peer that fell silent is found. */
-export interface LivenessOptions {
+/** What a session's peer may take its time for. */
+export interface SessionWatchOptions extends FrameTimerOptions {
   /** A PING is sent this long after the last one was answered. */
   readonly pingIntervalMs: number;
   /** A session whose PING is not answered for this long is dead. */
   readonly pingTimeoutMs: number;
+  /** A session of this age, or up to a tenth less, takes no new tunnels. */
+  readonly maxAgeMs: number;
 }
 
+/** Of every HTTP/2 session, tunnels or not. */
+export const defaultFrameTimerOptions: FrameTimerOptions = { settingsTimeoutMs: 5000, headersTimeoutMs: 5000 };
+
+const watchOptions: SessionWatchOptions = {
+  ...defaultFrameTimerOptions,
+  pingIntervalMs: 10_000,
+  pingTimeoutMs: 20_000,
+  maxAgeMs: 12 * 3_600_000,
+};
+
 /** Settings of a {@link TunnelDialer}. */
-export interface TunnelDialerOptions extends LivenessOptions {
+export interface TunnelDialerOptions extends SessionWatchOptions {
   /** TCP connect, and then the TLS handshake: each may take this long. */
   readonly connectTimeoutMs: number;
   /** How long the answer to a CONNECT may take. The other side dials the application meanwhile, perhaps over another hop. */
@@ -52,21 +65,19 @@ export const defaultTunnelDialerOptions: TunnelDialerOptions = {
   responseTimeoutMs: 30_000,
   maxTunnelsPerSession: 100,
   idleReleaseMs: 5 * 60_000,
-  pingIntervalMs: 10_000,
-  pingTimeoutMs: 20_000,
+  ...watchOptions,
   http2: outboundHttp2Options,
 };
 
 /** Settings of accepted sessions. */
-export interface TunnelListenerOptions extends LivenessOptions {
-  /** How long TLS may take, and then the first bytes of HTTP/2. */
+export interface TunnelListenerOptions extends SessionWatchOptions {
+  /** How long TLS may take. */
   readonly handshakeTimeoutMs: number;
   readonly http2: Http2Options;
 }
 
 export const defaultTunnelListenerOptions: TunnelListenerOptions = {
   handshakeTimeoutMs: 5000,
-  pingIntervalMs: 10_000,
-  pingTimeoutMs: 20_000,
+  ...watchOptions,
   http2: inboundHttp2Options,
 };

@@ -4,7 +4,8 @@ import { errorCode, errorMessage, type Clock } from "@hairpin/shared/process";
 import type { TlsContext, TlsEngine } from "@hairpin/wire";
 import { HboneError } from "./errors.ts";
 import type { TunnelDialerOptions } from "./options.ts";
-import { readPeerIdentity, requireExpected } from "./peer-identity.ts";
+import { handshakeFailureReason, requireExpected, verifyPeer } from "./peer-identity.ts";
+import type { SessionMetrics } from "./session-metrics.ts";
 import { SessionPool } from "./session-pool.ts";
 import { TunnelSession, type ConnectRequest } from "./tunnel-session.ts";
 import type { Tunnel } from "./tunnel.ts";
@@ -14,6 +15,8 @@ export interface TunnelDialerComponents {
   /** The TLS context with the identity's certificate; the caller keeps and renews it. */
   contextFor(identity: Identity): Promise<TlsContext>;
   readonly clock: Clock;
+  /** Default: nothing is counted. */
+  readonly metrics?: SessionMetrics;
 }
 
 /** Where a tunnel goes and as whom. All of it is the key of the pool: a session never mixes two sources. */
@@ -82,21 +85,24 @@ export class TunnelDialer {
   }
 
   async #connect(target: TunnelTarget): Promise<TunnelSession> {
-    const { tls, clock } = this.#components;
+    const { tls, metrics } = this.#components;
     const context = await this.#components.contextFor(target.sourceIdentity);
     const timeoutMs = this.#options.connectTimeoutMs;
     const socket = await target.connectSocket(timeoutMs).catch((error: unknown) => {
       throw dialFailed(target.address, error);
     });
-    const channel = await tls.connect(socket, context, { timeoutMs }).catch((error: unknown) => {
-      throw handshakeFailed(target.address, error);
+    const channel = await tls.connect(socket, context, { timeoutMs }).catch((cause: unknown) => {
+      const error = handshakeFailed(target.address, cause);
+      metrics?.peerRefused("upstream", error);
+      throw error;
     });
     try {
-      const peerIdentity = readPeerIdentity(channel, "upstream");
-      requireExpected(peerIdentity, target.expectedIdentities, "upstream");
-      return new TunnelSession(channel, peerIdentity, clock, this.#options);
+      const peer = verifyPeer(channel, "upstream");
+      requireExpected(peer.identity, target.expectedIdentities, "upstream");
+      return new TunnelSession(channel, peer, this.#components, this.#options);
     } catch (error) {
       channel.destroy();
+      metrics?.peerRefused("upstream", error);
       throw error;
     }
   }
@@ -122,5 +128,6 @@ function dialFailed(address: SocketAddress, cause: unknown): HboneError {
 
 function handshakeFailed(address: SocketAddress, cause: unknown): HboneError {
   const message = `tls handshake error: ${formatSocketAddress(address)}: ${errorMessage(cause)}`;
-  return new HboneError(message, { code: "HBONE_HANDSHAKE_FAILED", origin: "upstream", cause });
+  const details = { reason: handshakeFailureReason(cause) };
+  return new HboneError(message, { code: "HBONE_HANDSHAKE_FAILED", origin: "upstream", details, cause });
 }

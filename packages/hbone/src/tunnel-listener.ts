@@ -13,9 +13,11 @@ import {
   type TlsEngine,
 } from "@hairpin/wire";
 import { HboneError } from "./errors.ts";
-import { watchLiveness } from "./liveness.ts";
 import type { TunnelListenerOptions } from "./options.ts";
-import { readPeerIdentity, requireTrustDomain } from "./peer-identity.ts";
+import { handshakeFailureReason, requireTrustDomain, verifyPeer, type VerifiedPeer } from "./peer-identity.ts";
+import type { ResetBudgets } from "./reset-budgets.ts";
+import type { SessionMetrics } from "./session-metrics.ts";
+import { SessionWatch } from "./session-watch.ts";
 import { StreamTunnel, type Tunnel } from "./tunnel.ts";
 
 /** A request on an accepted session, not yet answered. Answer it once, by `accept` or `refuse`. */
@@ -38,6 +40,10 @@ export interface InboundConnect {
 export interface TunnelListenerComponents {
   readonly tls: TlsEngine;
   readonly clock: Clock;
+  /** Shared by all listeners of the process. Default: each session has a budget of its own. */
+  readonly resetBudgets?: ResetBudgets;
+  /** Default: nothing is counted. */
+  readonly metrics?: SessionMetrics;
 }
 
 export interface AcceptRequest {
@@ -62,71 +68,97 @@ export interface InboundTunnelSession {
 
 /**
  * Does the TLS handshake on an accepted socket, checks who the peer is, and serves its requests until the session ends.
- * Rejects with {@link HboneError} `HBONE_HANDSHAKE_FAILED` or `HBONE_PEER_IDENTITY`; the socket is closed then.
+ * Rejects with {@link HboneError} `HBONE_HANDSHAKE_FAILED`, `HBONE_PEER_IDENTITY` or `HBONE_PEER_CERTIFICATE`; the socket is closed
+ * then.
  */
 export async function acceptTunnelSession(
   components: TunnelListenerComponents,
   options: TunnelListenerOptions,
   request: AcceptRequest,
 ): Promise<InboundTunnelSession> {
+  try {
+    const ip = request.socket.remoteAddress ?? "";
+    const { channel, peer } = await acceptPeer(components, options, request);
+    return serveTunnels({ channel, peer, ip }, components, options, request.onConnect);
+  } catch (error) {
+    components.metrics?.peerRefused("downstream", error);
+    throw error;
+  }
+}
+
+async function acceptPeer(
+  { tls }: TunnelListenerComponents,
+  options: TunnelListenerOptions,
+  { socket, context, trustDomain }: AcceptRequest,
+): Promise<{ readonly channel: SecureChannel; readonly peer: VerifiedPeer }> {
   const handshake = { timeoutMs: options.handshakeTimeoutMs };
-  const channel = await components.tls.accept(request.socket, request.context, handshake).catch((cause: unknown) => {
+  const channel = await tls.accept(socket, context, handshake).catch((cause: unknown) => {
     throw new HboneError(`tls handshake error: ${errorMessage(cause)}`, {
       code: "HBONE_HANDSHAKE_FAILED",
       origin: "downstream",
+      details: { reason: handshakeFailureReason(cause) },
       cause,
     });
   });
   try {
-    const peerIdentity = readPeerIdentity(channel, "downstream");
-    requireTrustDomain(peerIdentity, request.trustDomain, "downstream");
-    return serveTunnels(channel, peerIdentity, components.clock, options, request.onConnect);
+    const peer = verifyPeer(channel, "downstream");
+    requireTrustDomain(peer.identity, trustDomain, "downstream");
+    return { channel, peer };
   } catch (error) {
     channel.destroy(error instanceof Error ? error : undefined);
     throw error;
   }
 }
 
+interface AcceptedPeer {
+  readonly channel: SecureChannel;
+  readonly peer: VerifiedPeer;
+  readonly ip: string;
+}
+
 /** Serves HTTP/2 on a channel whose peer has been verified. Takes the channel over. */
 function serveTunnels(
-  channel: SecureChannel,
-  peerIdentity: Identity,
-  clock: Clock,
+  { channel, peer, ip }: AcceptedPeer,
+  { clock, resetBudgets, metrics }: TunnelListenerComponents,
   options: TunnelListenerOptions,
   onConnect: (request: InboundConnect) => void,
 ): InboundTunnelSession {
+  const { identity: peerIdentity, expiresAt } = peer;
   let openTunnels = 0;
   const closed = Promise.withResolvers<Error | undefined>();
   const session: Http2Session = createHttp2Session({
     role: "server",
     channel,
-    options: options.http2,
+    options: {
+      ...options.http2,
+      now: () => clock.now(),
+      ...(resetBudgets ? { resetBudget: resetBudgets.of({ identity: peerIdentity, ip }) } : {}),
+    },
     handler: {
       onStream: (stream, headers) => {
         openTunnels++;
         const tunnel = new StreamTunnel(stream, peerIdentity, headers, () => openTunnels--);
         onConnect(new StreamConnect(stream, tunnel));
       },
-      onSettings: () => preface.cancel(),
+      onSettings: () => watch.onSettings(),
+      onHeaderBlock: (open) => watch.onHeaderBlock(open),
+      onLimit: (limit) => metrics?.limitHit("downstream", "tunnels", limit),
       onClose: (error) => {
-        preface.cancel();
-        stopWatch();
+        watch.stop();
+        metrics?.sessionClosed("downstream", error);
         closed.resolve(error);
       },
     },
   });
-  const stopWatch = watchLiveness(session, clock, options, "downstream");
-  const preface = clock.setTimer(options.handshakeTimeoutMs, () => {
-    const message = `The peer sent no HTTP/2 settings within ${options.handshakeTimeoutMs} ms`;
-    session.destroy(new HboneError(message, { code: "HBONE_PREFACE_TIMEOUT", origin: "downstream" }));
-  });
+  const drain = (): void => session.shutdown();
+  const watch = new SessionWatch({ session, side: "downstream", expiresAt, drain }, clock, options);
   return {
     peerIdentity,
     get openTunnels() {
       return openTunnels;
     },
     whenClosed: closed.promise,
-    drain: () => session.shutdown(),
+    drain,
     destroy: (error) => session.destroy(error),
   };
 }

@@ -11,8 +11,10 @@ import {
   type SecureChannel,
 } from "@hairpin/wire";
 import { HboneError } from "./errors.ts";
-import { watchLiveness } from "./liveness.ts";
 import type { TunnelDialerOptions } from "./options.ts";
+import type { VerifiedPeer } from "./peer-identity.ts";
+import type { SessionMetrics } from "./session-metrics.ts";
+import { SessionWatch } from "./session-watch.ts";
 import type { PooledSession } from "./session-pool.ts";
 import { StreamTunnel, type Tunnel } from "./tunnel.ts";
 
@@ -36,23 +38,35 @@ export class TunnelSession implements PooledSession {
   #unusable = false;
 
   /** Takes over the channel, whose peer has been verified. */
-  constructor(channel: SecureChannel, peerIdentity: Identity, clock: Clock, options: TunnelDialerOptions) {
-    this.peerIdentity = peerIdentity;
+  constructor(
+    channel: SecureChannel,
+    peer: VerifiedPeer,
+    components: { readonly clock: Clock; readonly metrics?: SessionMetrics },
+    options: TunnelDialerOptions,
+  ) {
+    const { clock, metrics } = components;
+    this.peerIdentity = peer.identity;
     this.#clock = clock;
     this.#options = options;
     this.#session = createHttp2Session({
       role: "client",
       channel,
-      options: options.http2,
+      options: { ...options.http2, now: () => clock.now() },
       handler: {
+        onSettings: () => watch.onSettings(),
+        onHeaderBlock: (open) => watch.onHeaderBlock(open),
+        onLimit: (limit) => metrics?.limitHit("upstream", "tunnels", limit),
         onGoaway: () => this.#becomeUnusable(),
-        onClose: () => {
-          stopWatch();
+        onClose: (error) => {
+          watch.stop();
+          metrics?.sessionClosed("upstream", error);
           this.#becomeUnusable();
         },
       },
     });
-    const stopWatch = watchLiveness(this.#session, clock, options, "upstream");
+    const drain = (): void => this.close();
+    const watched = { session: this.#session, side: "upstream", expiresAt: peer.expiresAt, drain } as const;
+    const watch = new SessionWatch(watched, clock, options);
   }
 
   get openTunnels(): number {

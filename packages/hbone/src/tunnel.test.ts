@@ -363,7 +363,7 @@ describe("dialling", () => {
   });
 
   it("closes a listener's session that sends no HTTP/2", async () => {
-    const { address, sessions } = await startListener(() => {}, { options: { handshakeTimeoutMs: 150 } });
+    const { address, sessions } = await startListener(() => {}, { options: { settingsTimeoutMs: 150 } });
     const socket = await connectTcp({ ...address, timeoutMs: 1000 });
     const channel = await tls.connect(socket, tls.createContext(authority.material(client)), { timeoutMs: 1000 });
     channel.setHandler({ onData: () => {}, onEnd: () => {}, onDrain: () => {}, onClose: () => {} });

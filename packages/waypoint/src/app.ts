@@ -1,4 +1,11 @@
-import { formatBaggage, defaultTunnelDialerOptions, TunnelDialer } from "@hairpin/hbone";
+import {
+  createTunnelResetBudgets,
+  defaultTunnelDialerOptions,
+  formatBaggage,
+  ResetBudgets,
+  SessionMetrics,
+  TunnelDialer,
+} from "@hairpin/hbone";
 import { raiseFileLimit } from "@hairpin/native";
 import { createAgentCaClient, createAgentXdsClient, createServerComponent, TlsContexts } from "@hairpin/shared/agent";
 import { MeshState } from "@hairpin/shared/discovery";
@@ -37,7 +44,6 @@ import { selfWorkload } from "./self-workload.ts";
 import { ByteConnections } from "./byte-connections.ts";
 import { RequestReporter } from "./telemetry/request-reporter.ts";
 import { TrafficMetrics } from "./telemetry/traffic-metrics.ts";
-import { ResetBudgets } from "./terminate/reset-budgets.ts";
 import { TunnelServer } from "./terminate/serve-tunnel.ts";
 import { WaypointConfig } from "./waypoint-config.ts";
 
@@ -58,6 +64,9 @@ export interface Waypoint {
   drain(): Promise<void>;
 }
 
+/** Requests that one client may open and reset, over all its connections. */
+const requestResets = { burst: 200, perSecond: 100 };
+
 /** Puts a waypoint together. */
 export function createWaypoint(settings: WaypointSettings, given: WaypointComponents): Waypoint {
   const { logger, clock = systemClock, tls = createNodeTlsEngine(), random = Math.random } = given;
@@ -67,6 +76,7 @@ export function createWaypoint(settings: WaypointSettings, given: WaypointCompon
   registerProcessMetrics(registry);
   registerBuild(registry, "proxy", version);
   const metrics = new TrafficMetrics(registry);
+  const sessionMetrics = new SessionMetrics(registry);
   const drain = new Drain(clock);
 
   const mesh = new MeshState({ clock }, { clusterId });
@@ -80,10 +90,13 @@ export function createWaypoint(settings: WaypointSettings, given: WaypointCompon
     ...mesh.subscriptions(),
   ]);
 
-  const dialer = new TunnelDialer({ tls, clock, contextFor: tlsContext }, defaultTunnelDialerOptions);
+  const dialer = new TunnelDialer(
+    { tls, clock, contextFor: tlsContext, metrics: sessionMetrics },
+    defaultTunnelDialerOptions,
+  );
   const self = { dialer, identity, ip: settings.instanceIp, baggage: describeSelf(settings) };
   const connect = (endpoint: Endpoint) => connectEndpoint(self, endpoint);
-  const upstreams = new HttpUpstreams({ clock, connect });
+  const upstreams = new HttpUpstreams({ clock, connect, metrics: sessionMetrics });
   const resolver = { mesh, config, network, namespace: pod.namespace };
   const input: PlanInput = {
     mesh,
@@ -105,14 +118,24 @@ export function createWaypoint(settings: WaypointSettings, given: WaypointCompon
     upstreams,
     byteConnections,
     reporter,
-    resetBudgets: new ResetBudgets(),
+    resetBudgets: new ResetBudgets(requestResets),
+    sessionMetrics,
     metrics,
     clock,
     drain,
     logger,
   });
   const listener = new HboneListener(
-    { tls, clock, logger: logger.child("hbone"), metrics, tunnels, tlsContext },
+    {
+      tls,
+      clock,
+      logger: logger.child("hbone"),
+      metrics,
+      sessionMetrics,
+      resetBudgets: createTunnelResetBudgets(),
+      tunnels,
+      tlsContext,
+    },
     { ...settings.hbone, trustDomain: settings.trustDomain },
   );
   const dump = (): unknown =>

@@ -1,5 +1,11 @@
 import type { Socket } from "node:net";
-import { acceptTunnelSession, defaultTunnelListenerOptions, type InboundTunnelSession } from "@hairpin/hbone";
+import {
+  acceptTunnelSession,
+  defaultTunnelListenerOptions,
+  type InboundTunnelSession,
+  type ResetBudgets,
+  type SessionMetrics,
+} from "@hairpin/hbone";
 import { formatSocketAddress, parseIp, type SocketAddress } from "@hairpin/shared/model";
 import { type Clock, errorMessage } from "@hairpin/shared/process";
 import type { Logger } from "@hairpin/shared/telemetry";
@@ -12,6 +18,8 @@ export interface HboneListenerComponents {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: TrafficMetrics;
+  readonly sessionMetrics: SessionMetrics;
+  readonly resetBudgets: ResetBudgets;
   readonly tunnels: TunnelServer;
   /** The context with our certificate; rejects when there is none. */
   tlsContext(): Promise<TlsContext>;
@@ -103,9 +111,9 @@ export class HboneListener {
   }
 
   async #serve(socket: Socket): Promise<void> {
-    const { tls, clock, logger, tunnels } = this.#components;
+    const { logger, tunnels, sessionMetrics } = this.#components;
     const remote: SocketAddress = { ip: parseIp(socket.remoteAddress ?? ""), port: socket.remotePort ?? 0 };
-    const session = await acceptTunnelSession({ tls, clock }, listenerOptions, {
+    const session = await acceptTunnelSession({ ...this.#components, metrics: sessionMetrics }, listenerOptions, {
       socket,
       context: await this.#components.tlsContext(),
       trustDomain: this.#options.trustDomain,

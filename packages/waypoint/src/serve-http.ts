@@ -1,3 +1,10 @@
+import {
+  defaultFrameTimerOptions,
+  FrameTimers,
+  type ResetBudgets,
+  type SessionLimit,
+  type SessionMetrics,
+} from "@hairpin/hbone";
 import { formatSocketAddress, type SocketAddress } from "@hairpin/shared/model";
 import { errorMessage, type Clock } from "@hairpin/shared/process";
 import type { Logger } from "@hairpin/shared/telemetry";
@@ -12,7 +19,6 @@ import { readRequest, type ReadRequest } from "./read-request.ts";
 import type { ManagedTarget, RequestPlan } from "./request-context.ts";
 import type { RequestReporter } from "./telemetry/request-reporter.ts";
 import type { Source } from "./terminate/read-source.ts";
-import type { ResetBudgets } from "./terminate/reset-budgets.ts";
 import { resolveTarget, type Target, type TargetResolver } from "./terminate/resolve-target.ts";
 
 export interface HttpServerComponents {
@@ -22,6 +28,7 @@ export interface HttpServerComponents {
   readonly clock: Clock;
   readonly reporter: RequestReporter;
   readonly resetBudgets: ResetBudgets;
+  readonly sessionMetrics: SessionMetrics;
   readonly logger: Logger;
 }
 
@@ -57,15 +64,7 @@ export function serveHttp(
 ): HttpConnection {
   const onStream = (stream: HttpStream, headers: HeaderList, endStream: boolean): void =>
     serveRequest({ stream, headers, endStream, version }, connection, components);
-  if (version === "http2") {
-    const session = createHttp2Session({
-      role: "server",
-      channel,
-      options: { ...http2Options, resetBudget: components.resetBudgets.of(connection.source) },
-      handler: { onStream, onClose: onClosed },
-    });
-    return { drain: () => session.shutdown() };
-  }
+  if (version === "http2") return serveHttp2(channel, onStream, connection, components, onClosed);
   const handler = {
     onStream,
     onBadRequest: (error: Error, status: number) => reportUnreadable(error, status, connection, components),
@@ -73,6 +72,36 @@ export function serveHttp(
   };
   const server = new Http1Server(channel, { handler, clock: components.clock });
   return { drain: () => server.shutdown() };
+}
+
+function serveHttp2(
+  channel: ByteChannel,
+  onStream: (stream: HttpStream, headers: HeaderList, endStream: boolean) => void,
+  { source }: ClientConnection,
+  { clock, resetBudgets, sessionMetrics }: HttpServerComponents,
+  onClosed: () => void,
+): HttpConnection {
+  const count = (limit: SessionLimit): void => sessionMetrics.limitHit("downstream", "requests", limit);
+  const session = createHttp2Session({
+    role: "server",
+    channel,
+    options: { ...http2Options, now: () => clock.now(), resetBudget: resetBudgets.of(source) },
+    handler: {
+      onStream,
+      onSettings: () => timers.onSettings(),
+      onHeaderBlock: (open) => timers.onHeaderBlock(open),
+      onLimit: count,
+      onClose: () => {
+        timers.stop();
+        onClosed();
+      },
+    },
+  });
+  const timers = new FrameTimers(session, clock, defaultFrameTimerOptions, ({ kind, message, errorCode }) => {
+    count(kind === "headers" ? "headersTimeout" : "settingsTimeout");
+    session.destroy(new Error(message), errorCode);
+  });
+  return { drain: () => session.shutdown() };
 }
 
 interface IncomingRequest {

@@ -8,5 +8,6 @@ export * from "./errors.ts";
 export * from "./issue-certificate.ts";
 export * from "./key-pair.ts";
 export * from "./pem.ts";
+export { isAcceptedSignature } from "./signature-algorithm.ts";
 export * from "./tls-material.ts";
 export * from "./trust-bundle.ts";

@@ -18,6 +18,11 @@ const algorithms: readonly SignatureAlgorithm[] = [
   { oid: "1.2.840.113549.1.1.13", keyType: "rsa", hash: "sha512" },
 ];
 
+/** Is this an algorithm that certificates may be signed with, by its dotted OID? */
+export function isAcceptedSignature(id: string): boolean {
+  return algorithms.some((one) => one.oid === id);
+}
+
 /** AlgorithmIdentifier of the signatures that this key makes with SHA-256. Throws `Error` for keys that are neither EC nor RSA. */
 export function signatureAlgorithmOf(key: KeyObject): Asn1 {
   const found = algorithms.find((one) => one.keyType === key.asymmetricKeyType && one.hash === "sha256");

@@ -67,6 +67,8 @@ describe("parseSpiffeId", () => {
     ["another scheme", "https://cluster.local/ns/a/sa/b"],
     ["an upper-case scheme", "SPIFFE://cluster.local/ns/a/sa/b"],
     ["an upper-case trust domain", "spiffe://Cluster.local/ns/a/sa/b"],
+    ["an upper-case namespace", "spiffe://cluster.local/ns/A/sa/b"],
+    ["an upper-case service account", "spiffe://cluster.local/ns/a/sa/B"],
     ["an empty trust domain", "spiffe:///ns/a/sa/b"],
     ["a port", "spiffe://cluster.local:443/ns/a/sa/b"],
     ["a user", "spiffe://me@cluster.local/ns/a/sa/b"],

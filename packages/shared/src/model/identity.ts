@@ -6,7 +6,8 @@ export interface Identity {
 }
 
 const trustDomainPattern = /^[a-z0-9]([a-z0-9._-]{0,253}[a-z0-9])?$/;
-const segmentPattern = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$/;
+/** Kubernetes' names are lower case: an id that differs from a workload's by case only is nobody's. */
+const segmentPattern = /^[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?$/;
 
 /**
  * Reads a SPIFFE ID byte for byte: no percent-encoding, port, user, query, empty or dot segment is accepted

@@ -1,3 +1,4 @@
+import type { SessionMetrics } from "@hairpin/hbone";
 import { errorMessage, type Clock, type Timer } from "@hairpin/shared/process";
 import { Http1Error, Http2Error, type ByteChannel, type HeaderList } from "@hairpin/wire";
 import { Http1Client } from "../http/http1-client.ts";
@@ -10,6 +11,7 @@ export type UpstreamVersion = "http1" | "http2";
 
 export interface HttpUpstreamsComponents {
   readonly clock: Clock;
+  readonly metrics: SessionMetrics;
   connect(endpoint: Endpoint): Promise<ByteChannel>;
 }
 
@@ -157,7 +159,7 @@ export class HttpUpstreams {
   #startSession(key: string, endpoint: Endpoint): SharedSession {
     const sessions = this.#sessions.get(key) ?? new Set();
     const session: SharedSession = new SharedSession(
-      { channel: this.#components.connect(endpoint), clock: this.#components.clock },
+      { ...this.#components, channel: this.#components.connect(endpoint) },
       () => {
         sessions.delete(session);
         if (sessions.size === 0 && this.#sessions.get(key) === sessions) this.#sessions.delete(key);

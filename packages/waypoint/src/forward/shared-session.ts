@@ -1,3 +1,4 @@
+import type { SessionMetrics } from "@hairpin/hbone";
 import type { Clock, Timer } from "@hairpin/shared/process";
 import {
   createHttp2Session,
@@ -30,6 +31,7 @@ const sessionOptions: Http2Options = {
 export class SharedSession {
   readonly #connected: Promise<Http2Session>;
   readonly #clock: Clock;
+  readonly #metrics: SessionMetrics;
   readonly #onGone: () => void;
   #session: Http2Session | undefined;
   #waiting = 0;
@@ -38,11 +40,12 @@ export class SharedSession {
   #destroyed = false;
 
   constructor(
-    components: { readonly channel: Promise<ByteChannel>; readonly clock: Clock },
+    components: { readonly channel: Promise<ByteChannel>; readonly clock: Clock; readonly metrics: SessionMetrics },
     /** Called once, when the connection is gone or could not be made. */
     onGone: () => void,
   ) {
     this.#clock = components.clock;
+    this.#metrics = components.metrics;
     this.#onGone = onGone;
     this.#connected = components.channel.then(
       (channel) => this.#start(channel),
@@ -103,6 +106,7 @@ export class SharedSession {
       options: sessionOptions,
       handler: {
         onGoaway: () => this.retire(),
+        onLimit: (limit) => this.#metrics.limitHit("upstream", "requests", limit),
         onStreamClosed: () => this.#watchIdle(session),
         onClose: () => {
           this.#retired = true;

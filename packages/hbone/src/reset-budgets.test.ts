@@ -1,11 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { ResetBudgets } from "./reset-budgets.ts";
 
-const source = (ip: string) => ({ identity: undefined, ip, port: 1, hairpinned: false });
+const source = (ip: string) => ({ identity: undefined, ip });
 
 describe("ResetBudgets", () => {
   it("remembers what a client spent on other connections, refills it, and forgets the oldest of too many", () => {
-    const budgets = new ResetBudgets();
+    const budgets = new ResetBudgets({ burst: 200, perSecond: 100 });
     const spendAll = (ip: string, at: number): number => {
       let count = 0;
       while (budgets.of(source(ip)).spend(at, 0)) count++;
