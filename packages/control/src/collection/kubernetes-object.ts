@@ -1,32 +1,9 @@
 // The parts of Kubernetes objects that control reads. Everything that a user may leave out is optional; values come from
 // outside, so builders treat a field of another type as a mistake of that one object (build-each.ts).
 
-export interface ObjectMeta {
-  readonly name: string;
-  readonly namespace?: string;
-  readonly uid?: string;
-  readonly labels?: Readonly<Record<string, string>>;
-  readonly annotations?: Readonly<Record<string, string>>;
-  readonly creationTimestamp?: string;
-  readonly deletionTimestamp?: string;
-  readonly generateName?: string;
-  readonly generation?: number;
-  readonly resourceVersion?: string;
-  readonly ownerReferences?: readonly OwnerReference[];
-}
+import type { KubernetesObject, ObjectMeta } from "@hairpin/shared/kubernetes";
 
-interface OwnerReference {
-  readonly kind: string;
-  readonly name: string;
-  readonly controller?: boolean;
-}
-
-/** One Kubernetes object as JSON. */
-export interface KubernetesObject {
-  readonly apiVersion: string;
-  readonly kind: string;
-  readonly metadata: ObjectMeta;
-}
+export type { KubernetesObject, ObjectMeta };
 
 export interface Condition {
   readonly type: string;

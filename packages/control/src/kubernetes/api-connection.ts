@@ -1,17 +1,9 @@
 import type { OutgoingHttpHeaders } from "node:http";
 import type { RequestOptions } from "node:https";
+import type { ApiConnection, ApiRequestOptions } from "@hairpin/shared/kubernetes";
 import type { Clock } from "@hairpin/shared/process";
 
-export interface ApiRequestOptions extends Omit<RequestOptions, "headers"> {
-  readonly headers?: OutgoingHttpHeaders;
-}
-
-/** Where the API server is, and how to be let in. */
-export interface ApiConnection {
-  readonly server: URL;
-  /** TLS material, authorisation and, behind a proxy, the agent for the next request. Files and tokens may change meanwhile. */
-  requestOptions(): Promise<ApiRequestOptions>;
-}
+export type { ApiConnection };
 
 /** Certificates and tokens are read anew this often. */
 const refreshMs = 10_000;

@@ -7,7 +7,7 @@ import type { KubernetesObject } from "../collection/kubernetes-object.ts";
 import type { ObjectCollection } from "../collection/object-collection.ts";
 import { objectKey } from "../collection/kind.ts";
 import { ControlError } from "../errors.ts";
-import { readLines } from "./read-lines.ts";
+import { readLines } from "@hairpin/shared/kubernetes";
 import type { ObjectSource } from "./object-source.ts";
 
 const firstRetryMs = 20;

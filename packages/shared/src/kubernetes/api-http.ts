@@ -3,8 +3,8 @@
 import * as http from "node:http";
 import * as https from "node:https";
 import { text } from "node:stream/consumers";
-import { type Clock, delay, errorMessage } from "@hairpin/shared/process";
-import { version } from "@hairpin/shared/telemetry";
+import { type Clock, delay, errorMessage } from "../process/index.ts";
+import { version } from "../telemetry/index.ts";
 import type { ApiConnection, ApiRequestOptions } from "./api-connection.ts";
 import { ApiError, apiErrorFromStatus } from "./api-error.ts";
 
@@ -100,7 +100,7 @@ export class ApiHttp {
       headers: {
         ...options.headers,
         accept: "application/json",
-        "user-agent": `hairpin-control/${version}`,
+        "user-agent": `hairpin/${version}`,
         ...(body === undefined
           ? {}
           : { "content-type": call.contentType ?? "application/json", "content-length": body.length }),
