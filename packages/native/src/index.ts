@@ -18,3 +18,13 @@ export type { SeqpacketLimits, SeqpacketMessage } from "./linux/unix-seqpacket.t
 export { connectSeqpacket, listenSeqpacket, SeqpacketConnection, SeqpacketListener } from "./linux/unix-seqpacket.ts";
 export type { PacketSocket } from "./linux/packet-socket.ts";
 export { openPacketSocket } from "./linux/packet-socket.ts";
+export type { OpensslMaterial } from "./openssl/context.ts";
+export { OpensslContext } from "./openssl/context.ts";
+export { SslReason } from "./openssl/constants.ts";
+export type { OpensslObjectCounts } from "./openssl/live-objects.ts";
+export { liveOpensslObjects } from "./openssl/live-objects.ts";
+export type { OpensslErrorCode } from "./openssl/openssl-error.ts";
+export { OpensslError } from "./openssl/openssl-error.ts";
+export { maxSendBytes } from "./openssl/thread-memory.ts";
+export type { TlsPeer } from "./openssl/tls-state.ts";
+export { TlsState } from "./openssl/tls-state.ts";
