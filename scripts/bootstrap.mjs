@@ -1,4 +1,4 @@
-// Gets a machine that has only Node 20+ and npm ready, then runs what was asked: `node scripts/bootstrap.mjs demo|test|install [args]`.
+// Gets a machine that has only Node 20+ and npm ready, then runs what was asked: `node scripts/bootstrap.mjs demo|test|bench|install [args]`.
 // Plain JavaScript on purpose: it runs on the system's Node before the project's own (26, from node_modules) exists.
 import { spawnSync } from "node:child_process";
 import { accessSync, constants, existsSync, readFileSync, writeFileSync } from "node:fs";
@@ -26,10 +26,11 @@ const tasks = {
   install: () => 0,
   demo: (args) => run("node", ["packages/cli/src/main.ts", "demo", ...args]),
   test: (args) => run("node", ["scripts/test.ts", ...args]),
+  bench: (args) => run("node", ["bench/src/main.ts", ...args]),
 };
 
 const [task = "", ...args] = process.argv.slice(2);
-if (!(task in tasks)) fail(`Unknown task ${JSON.stringify(task)}. Use: npm run demo, npm test`);
+if (!(task in tasks)) fail(`Unknown task ${JSON.stringify(task)}. Use: npm run demo, npm test, npm run bench`);
 checkPlatform();
 installPrograms();
 installPackages();

@@ -5,6 +5,7 @@ export {
   meshFailedExitCode,
   startLocalMesh,
 } from "./local/local-mesh.ts";
+export { TokenIssuer, type TokenRequest, type TokenSubject } from "./local/kubelet/token-issuer.ts";
 export { ManifestError } from "./local/manifests.ts";
 export { MeshClient, MeshRequestError } from "./local/mesh-client.ts";
 export type { ExecResult, RunningProgram } from "./local/running-program.ts";

@@ -1,0 +1,151 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { errorMessage } from "@hairpin/shared/process";
+import { Arena } from "./arena/arena.ts";
+import { buildLoadGenerator } from "./arena/load-generator.ts";
+import { createNetwork } from "./arena/network.ts";
+import { projectRoot } from "./arena/project.ts";
+import { runCommand } from "./arena/run-command.ts";
+import { waitUntil } from "./arena/wait-until.ts";
+import type { InsideOrder } from "./launch.ts";
+import { lanes } from "./lane/catalog.ts";
+import { AbsentError, type Lane, type RunningLane } from "./lane/lane.ts";
+import type { Figures } from "./measure/figure.ts";
+import { ForeignCpu } from "./measure/foreign-cpu.ts";
+import { type Measure, measures } from "./measure/measures.ts";
+import type { BenchOptions } from "./options.ts";
+import { UsageError } from "./options.ts";
+import { describeMachine } from "./report/machine.ts";
+import type { BenchResults, LaneResult } from "./report/results.ts";
+import { maxForeignShare, type Sample, summarize } from "./report/statistics.ts";
+import { renderReport } from "./report/table.ts";
+
+const answerTimeoutMs = 30_000;
+const resultsFolder = join(projectRoot, "bench/results");
+
+/** A lane in this run. */
+interface Contestant {
+  readonly lane: Lane;
+  readonly running: RunningLane | undefined;
+  readonly absent: string | undefined;
+  readonly samples: Map<string, Sample[]>;
+  readonly failures: Set<string>;
+}
+
+/** Measures every lane that can be had here and prints the report; a full run is kept in bench/results. */
+export async function runBench({ options, directory, hostProc }: InsideOrder): Promise<void> {
+  const chosen = choose(options);
+  const startedAt = new Date();
+  const begin = performance.now();
+  await createNetwork();
+  const arena = new Arena({ load: await buildLoadGenerator(directory) }, options, directory);
+  const contestants: Contestant[] = [];
+  for (const lane of chosen.lanes) contestants.push(await enter(lane, arena));
+  const foreign = new ForeignCpu(hostProc);
+  for (const measure of chosen.measures) {
+    const rounds = measure.repeated ? options.repeat : 1;
+    // Round by round over all lanes: what disturbs the machine for a while does not hit one lane alone.
+    for (let round = 1; round <= rounds; round++) {
+      say(`${measure.id}${rounds === 1 ? "" : ` ${round}/${rounds}`}`);
+      for (const contestant of contestants) await measureOne(contestant, measure, { arena, foreign });
+    }
+  }
+  const results: BenchResults = {
+    startedAt: startedAt.toISOString(),
+    durationSeconds: (performance.now() - begin) / 1000,
+    machine: describeMachine(await revision()),
+    options: { seconds: options.seconds, repeat: options.repeat, quick: options.quick },
+    lanes: contestants.map(resultOf),
+  };
+  const report = renderReport(results);
+  console.log(`\n${report}`);
+  if (options.only.length === 0 && !options.quick) await keep(results, report);
+}
+
+/** Throws {@link UsageError} for a name that is neither a lane nor a measure. */
+function choose({ only }: BenchOptions): { readonly lanes: readonly Lane[]; readonly measures: readonly Measure[] } {
+  const known = [...lanes, ...measures].map(({ id }) => id);
+  const unknown = only.filter((name) => !known.includes(name));
+  if (unknown.length > 0) throw new UsageError(`--only knows no ${unknown.join(", ")}; there are ${known.join(", ")}`);
+  const pick = <T extends { readonly id: string }>(all: readonly T[]): readonly T[] => {
+    const named = all.filter(({ id }) => only.includes(id));
+    return named.length === 0 ? all : named;
+  };
+  return { lanes: pick(lanes), measures: pick(measures) };
+}
+
+/** Starts a lane and waits until a request comes through. */
+async function enter(lane: Lane, arena: Arena): Promise<Contestant> {
+  const contestant = { lane, samples: new Map<string, Sample[]>(), failures: new Set<string>() };
+  say(`starting ${lane.title}`);
+  try {
+    const running = await lane.start(arena);
+    await waitUntil(`${lane.title} does not answer`, answerTimeoutMs, async () => {
+      for (const program of running.programs) program.check();
+      await arena.load.requests(running.client, running.target, 1, 0.05);
+    });
+    return { ...contestant, running, absent: undefined };
+  } catch (error) {
+    if (!(error instanceof AbsentError)) say(`failed: ${errorMessage(error)}`);
+    return { ...contestant, running: undefined, absent: errorMessage(error) };
+  }
+}
+
+interface MeasureTools {
+  readonly arena: Arena;
+  readonly foreign: ForeignCpu;
+}
+
+/** Measures once, and once more when something else kept the machine busy: the quieter one counts. */
+async function measureOne(contestant: Contestant, measure: Measure, { arena, foreign }: MeasureTools): Promise<void> {
+  const { running, samples, failures } = contestant;
+  if (running === undefined) return;
+  const { load, options } = arena;
+  const attempt = async (): Promise<{ readonly figures: Figures; readonly foreignShare: number }> => {
+    const shareSince = foreign.begin();
+    const figures = await measure.run({ load, lane: running, seconds: options.seconds, quick: options.quick });
+    return { figures, foreignShare: shareSince() };
+  };
+  try {
+    for (const program of running.programs) program.check();
+    let best = await attempt();
+    if (best.foreignShare > maxForeignShare && measure.repeated) {
+      const again = await attempt();
+      if (again.foreignShare < best.foreignShare) best = again;
+    }
+    for (const [id, value] of Object.entries(best.figures))
+      samples.set(id, [...(samples.get(id) ?? []), { value, foreignShare: best.foreignShare }]);
+  } catch (error) {
+    failures.add(`${measure.id} failed: ${errorMessage(error)}`);
+  }
+}
+
+function resultOf({ lane, running, absent, samples, failures }: Contestant): LaneResult {
+  const figures = [...samples].map(([id, values]) => [id, summarize(values)] as const);
+  return {
+    id: lane.id,
+    title: lane.title,
+    kind: lane.kind,
+    ...(absent === undefined ? {} : { absent }),
+    ...(running?.remark === undefined ? {} : { remark: running.remark }),
+    figures: Object.fromEntries(figures),
+    failures: [...failures],
+  };
+}
+
+async function keep(results: BenchResults, report: string): Promise<void> {
+  const name = results.startedAt.slice(0, 16).replace(":", "");
+  await mkdir(resultsFolder, { recursive: true });
+  await writeFile(join(resultsFolder, `${name}.json`), `${JSON.stringify(results, undefined, 2)}\n`);
+  await writeFile(join(resultsFolder, `${name}.md`), report);
+  say(`kept as bench/results/${name}.json and .md`);
+}
+
+async function revision(): Promise<string> {
+  const describe = ["git", "-C", projectRoot, "describe", "--always", "--dirty"];
+  return (await runCommand(describe).catch(() => "")).trim();
+}
+
+function say(text: string): void {
+  process.stderr.write(`bench: ${text}\n`);
+}

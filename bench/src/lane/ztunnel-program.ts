@@ -1,0 +1,86 @@
+// The two ztunnels that a bench can run: ours from this project's sources, and Istio's program. Both get the same environment.
+import { join } from "node:path";
+import type { Arena, NodeAgent } from "../arena/arena.ts";
+import { meshPod, rootNamespace, ztunnelAccount } from "../arena/manifests.ts";
+import { inside, type Host } from "../arena/network.ts";
+import { projectRoot } from "../arena/project.ts";
+import type { Program } from "../arena/program.ts";
+import { runCommand } from "../arena/run-command.ts";
+import { waitUntil } from "../arena/wait-until.ts";
+import { AbsentError } from "./lane.ts";
+
+export type TlsEngineName = "libssl" | "node-tls";
+
+/** How a part of this project is started. */
+export interface HairpinRuntime {
+  readonly engine: TlsEngineName;
+  /** Write a CPU profile into this folder at the end. */
+  readonly profileDirectory?: string;
+}
+
+/** The command of a ztunnel, and what its environment needs besides. */
+export interface ZtunnelProgram {
+  readonly command: readonly string[];
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+export interface ZtunnelNode {
+  readonly name: string;
+  readonly host: Host;
+  readonly agent: NodeAgent;
+  readonly ztunnel: Program;
+}
+
+const startTimeoutMs = 30_000;
+
+/** Node's arguments for a part of this project. */
+export function partCommand(part: "ztunnel" | "waypoint", runtime: HairpinRuntime): readonly string[] {
+  const { profileDirectory } = runtime;
+  const profile = profileDirectory === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profileDirectory}`];
+  return [process.execPath, ...profile, join(projectRoot, "packages", part, "src/main.ts")];
+}
+
+export function hairpinZtunnel(runtime: HairpinRuntime): ZtunnelProgram {
+  return { command: partCommand("ztunnel", runtime), environment: { TLS_ENGINE: runtime.engine } };
+}
+
+/** Starts the ztunnel of a node of its own, which takes pods from its agent. */
+export async function startZtunnel(
+  arena: Arena,
+  name: string,
+  host: Host,
+  { command, environment }: ZtunnelProgram,
+): Promise<ZtunnelNode> {
+  const control = await arena.control();
+  const pod = meshPod({
+    namespace: rootNamespace,
+    name: `ztunnel-${name}`,
+    serviceAccount: ztunnelAccount,
+    node: name,
+    host,
+  });
+  const agent = arena.nodeAgent(name);
+  const settings = { ...(await control.environmentOf(pod)), ...environment, INPOD_UDS: agent.socketPath };
+  const ztunnel = arena.start({ name: `ztunnel ${name}`, host, command, environment: settings });
+  return { name, host, agent, ztunnel };
+}
+
+/** Waits until a part says that it is ready. */
+export async function whenReady(host: Host, program: Program): Promise<void> {
+  await waitUntil(`${program.name} is not ready`, startTimeoutMs, async () => {
+    program.check();
+    await runCommand([...inside(host), "curl", "-fsS", "-m", "2", "http://127.0.0.1:15021/healthz/ready"]);
+  });
+}
+
+/** Which TLS engine a part of this project uses, as its admin page says. Throws {@link AbsentError} when another was wanted. */
+export async function checkEngine(host: Host, wanted: TlsEngineName): Promise<void> {
+  const url = "http://127.0.0.1:15000/config_dump";
+  const dump = JSON.parse(await runCommand([...inside(host), "curl", "-fsS", "-m", "5", url])) as EngineDump;
+  const found = dump.tlsEngine?.name ?? "node-tls";
+  if (found !== wanted) throw new AbsentError(`its ztunnel uses the TLS engine ${found}, not ${wanted}`);
+}
+
+interface EngineDump {
+  readonly tlsEngine?: { readonly name?: string };
+}
