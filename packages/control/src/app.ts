@@ -23,6 +23,7 @@ import { createCertificateService } from "./authority/certificate-service.ts";
 import { createLocalTokenVerifier } from "./authority/local-token-verifier.ts";
 import { openRootAuthority } from "./authority/root-authority.ts";
 import { issueOwnServerCertificate } from "./authority/server-certificate.ts";
+import type { SigningAuthority } from "./authority/signing-authority.ts";
 import { ObjectCollection } from "./collection/object-collection.ts";
 import type { ControlConfig } from "./config.ts";
 import { createManifestSource } from "./manifest-source.ts";
@@ -32,7 +33,7 @@ import { Publisher } from "./push/publisher.ts";
 import { pushOrder } from "./push/type-urls.ts";
 import { WaypointReadiness } from "./push/waypoint-readiness.ts";
 import { registerXdsMetrics } from "./push/xds-metrics.ts";
-import { SecureListener } from "./secure-listener.ts";
+import { SecureListener, type ServingTls } from "./secure-listener.ts";
 import type { ObjectSource } from "./source/object-source.ts";
 import { StoreSource } from "./source/store-source.ts";
 import { type StatusSink, StatusWriter } from "./status/status-writer.ts";
@@ -86,7 +87,7 @@ export async function startControl(
   registerProcessMetrics(metrics);
   registerXdsMetrics(metrics, xds, objects);
   const certificates = createCertificateService(
-    { authority: root.authority, tokens, objects, metrics, logger: logger.child("ca") },
+    { authorities: root, tokens, objects, metrics, logger: logger.child("ca") },
     { config: config.mesh, maxTtlMs: config.maxCertificateTtlMs },
   );
   const services = [xds.service, certificates];
@@ -105,15 +106,7 @@ export async function startControl(
   );
   const secure = new SecureListener(
     {
-      issue: () => {
-        const names = {
-          rootNamespace: config.mesh.rootNamespace,
-          clusterDomain: config.mesh.clusterDomain,
-          ips: ownAddresses(config.listenIp),
-        };
-        const issued = issueOwnServerCertificate(root.issuer, names, clock);
-        return { ...issued, certificateChainPem: issued.certificateChainPem + root.intermediatesPem };
-      },
+      issue: () => issueServing(root.current, config, clock),
       services,
       whenServing: () => mesh.whenPublished(),
       clock,
@@ -152,7 +145,7 @@ export async function startControl(
   );
   serving.done();
   const ports = { secureXds: secure.port, metrics: metricsServer.port, readiness: readyServer.port };
-  return { ...running, ports, rootBundlePem: root.rootBundlePem, rootPath: root.rootPath };
+  return { ...running, ports, rootBundlePem: root.current.authority.rootBundlePem, rootPath: root.rootPath };
 }
 
 /** As {@link startControl}, until a signal stops it. */
@@ -179,6 +172,25 @@ function createSink({ source }: ControlConfig, logger: Logger): StatusSink {
         logger.debug("condition", { object: `${kind} ${namespace}/${name}`, type, status, reason, message });
       await Promise.resolve();
     },
+  };
+}
+
+/** The certificate of our own ports, and the roots of clients that come with one. */
+function issueServing(
+  { authority, issuer, intermediatesPem }: SigningAuthority,
+  config: ControlConfig,
+  clock: Clock,
+): ServingTls {
+  const { rootNamespace, clusterDomain } = config.mesh;
+  const issued = issueOwnServerCertificate(
+    issuer,
+    { rootNamespace, clusterDomain, ips: ownAddresses(config.listenIp) },
+    clock,
+  );
+  return {
+    ...issued,
+    certificateChainPem: issued.certificateChainPem + intermediatesPem,
+    clientRootsPem: authority.rootBundlePem,
   };
 }
 

@@ -3,7 +3,10 @@ import { MeshError } from "@hairpin/shared/process";
 /** Codes of this package; explained in the README. */
 export type ControlErrorCode =
   | "CA_DIR_INVALID"
+  | "CA_OVERLOADED"
+  | "CA_SECRET_INVALID"
   | "TOKEN_REFUSED"
+  | "TOKEN_REVIEW_FAILED"
   | "STORE_WATCH_FAILED"
   | "STORE_WRITE_FAILED"
   | "API_ALREADY_EXISTS"

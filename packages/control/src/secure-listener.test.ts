@@ -37,8 +37,9 @@ describe("SecureListener", () => {
       {
         issue: () => {
           issued++;
-          // Each is valid now by the machine's clock, whatever the test's clock says.
-          return issueOwnServerCertificate(issuer, names, systemClock);
+          // Each is valid now by the machine's clock, and lives by the test's.
+          const made = issueOwnServerCertificate(issuer, names, systemClock);
+          return { ...made, notAfter: new Date(clock.wallTime().getTime() + 90 * dayMs) };
         },
         services: [],
         whenServing: async () => {},

@@ -1,9 +1,16 @@
-import type { Clock, Component, Timer } from "@hairpin/shared/process";
+import { type Clock, type Component, type Timer, errorMessage } from "@hairpin/shared/process";
 import type { Logger } from "@hairpin/shared/telemetry";
-import { type GrpcListener, type GrpcService, listenGrpc } from "@hairpin/shared/xds";
-import type { ServerCertificate } from "./authority/server-certificate.ts";
+import { type GrpcListener, type GrpcService, type GrpcTls, listenGrpc } from "@hairpin/shared/xds";
 
-/** 15012: xDS and CA over TLS. Listens anew with a fresh certificate at two thirds of the old one's life. */
+/** What is served with, and until when. */
+export interface ServingTls extends GrpcTls {
+  readonly notAfter: Date;
+}
+
+/**
+ * 15012: xDS and CA over TLS. Takes a fresh certificate at two thirds of the old one's life, and when the CA changes; open
+ * connections stay.
+ */
 export class SecureListener implements Component {
   readonly name = "secure xds and ca";
   readonly #components: SecureListenerComponents;
@@ -31,7 +38,10 @@ export class SecureListener implements Component {
       if (this.#stopped) return;
       throw error;
     }
-    await this.#listen(this.#options.port);
+    const { issue, services } = this.#components;
+    const tls = issue();
+    this.#listener = await listenGrpc({ ...this.#options, tls, services });
+    this.#renewBefore(tls.notAfter);
   }
 
   async stop(): Promise<void> {
@@ -40,30 +50,34 @@ export class SecureListener implements Component {
     await this.#listener?.close();
   }
 
-  async #listen(port: number): Promise<void> {
-    const { clock, issue, services } = this.#components;
-    const certificate = issue();
-    this.#listener = await listenGrpc({ host: this.#options.host, port, tls: certificate, services });
-    const life = certificate.notAfter.getTime() - clock.wallTime().getTime();
-    this.#renewal = clock.setTimer((life * 2) / 3, () => void this.#renew(), { background: true });
+  /** Serves new connections with a fresh certificate. Before it listens: nothing to do. */
+  renew(): void {
+    if (this.#listener === undefined || this.#stopped) return;
+    const { clock, issue, logger } = this.#components;
+    try {
+      const tls = issue();
+      this.#listener.replaceTls(tls);
+      this.#renewBefore(tls.notAfter);
+      logger.info("server certificate renewed", { port: this.port, expires: tls.notAfter.toISOString() });
+    } catch (error) {
+      logger.error("server certificate could not be renewed", { error: errorMessage(error) });
+      this.#renewal?.cancel();
+      this.#renewal = clock.setTimer(retryMs, () => this.renew(), { background: true });
+    }
   }
 
-  /** Clients reconnect and resume with what they hold. */
-  async #renew(): Promise<void> {
-    const { port } = this;
-    this.#components.logger.info("server certificate is renewed", { port });
-    try {
-      await this.#listener?.close();
-      if (!this.#stopped) await this.#listen(port);
-    } catch (error) {
-      this.#components.logger.error("secure port could not be opened again", { port, error });
-      if (!this.#stopped) this.#renewal = this.#components.clock.setTimer(1000, () => void this.#renew());
-    }
+  #renewBefore(notAfter: Date): void {
+    const { clock } = this.#components;
+    const life = notAfter.getTime() - clock.wallTime().getTime();
+    this.#renewal?.cancel();
+    this.#renewal = clock.setTimer(Math.max((life * 2) / 3, retryMs), () => this.renew(), { background: true });
   }
 }
 
+const retryMs = 60_000;
+
 export interface SecureListenerComponents {
-  readonly issue: () => ServerCertificate;
+  readonly issue: () => ServingTls;
   readonly services: readonly GrpcService[];
   readonly whenServing: () => Promise<void>;
   readonly clock: Clock;

@@ -1,11 +1,14 @@
 import type { Snapshot } from "../collection/snapshot.ts";
 import type { Pod } from "../collection/kubernetes-object.ts";
 import { accountOf } from "../ambient/pod.ts";
+import { ControlError } from "../errors.ts";
 
-/** Who a token proves its bearer to be. */
+/** Who a token or a certificate proves its bearer to be. */
 export interface Caller {
   readonly namespace: string;
   readonly serviceAccount: string;
+  /** A certificate says nothing of a pod. Default: a token. */
+  readonly proof?: "token" | "certificate";
   /** The pod that the token is bound to; undefined for tokens without. */
   readonly pod: { readonly name: string; readonly uid: string } | undefined;
 }
@@ -14,6 +17,11 @@ export interface Caller {
 export interface TokenVerifier {
   /** Rejects with an error that says why; its text is for our log, not for the caller. */
   verify(token: string): Promise<Caller>;
+}
+
+/** `reason` is for our log; the caller only learns that it was refused. */
+export function tokenRefused(reason: string, cause?: unknown): ControlError {
+  return new ControlError("TOKEN_REFUSED", `Token refused: ${reason}`, { cause, origin: "downstream" });
 }
 
 /** The live pod that a caller runs in: a token outlives its pod, and names are used again. */

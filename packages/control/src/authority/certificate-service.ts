@@ -1,12 +1,7 @@
 import { create } from "@bufbuild/protobuf";
-import { type Metadata, type ServerUnaryCall, type sendUnaryData, status } from "@grpc/grpc-js";
+import { type ServerUnaryCall, type sendUnaryData, status } from "@grpc/grpc-js";
 import { istioCa } from "@hairpin/shared/api";
-import {
-  type CertificateAuthority,
-  createCertificateMethod,
-  defaultTtlMs,
-  impersonatedIdentityKey,
-} from "@hairpin/shared/identity";
+import { createCertificateMethod, defaultTtlMs, impersonatedIdentityKey } from "@hairpin/shared/identity";
 import { formatSpiffeId } from "@hairpin/shared/model";
 import { MeshError, errorMessage } from "@hairpin/shared/process";
 import type { Logger, MetricRegistry } from "@hairpin/shared/telemetry";
@@ -14,19 +9,22 @@ import type { GrpcService } from "@hairpin/shared/xds";
 import type { MeshConfig } from "../ambient/mesh-config.ts";
 import type { ObjectCollection } from "../collection/object-collection.ts";
 import { readBearer } from "./bearer.ts";
-import type { TokenVerifier } from "./caller.ts";
+import type { Caller, TokenVerifier } from "./caller.ts";
+import { callerOfCertificate } from "./client-certificate.ts";
 import { decideGrant } from "./decide-grant.ts";
+import { PacedQueue } from "./paced-queue.ts";
+import type { AuthoritySource } from "./signing-authority.ts";
 
 type Request = istioCa.IstioCertificateRequest;
 type Response = istioCa.IstioCertificateResponse;
 
 /**
  * `istio.v1.auth.IstioCertificateService`. Whoever is refused learns nothing but Unauthenticated; the reason is in our log.
- * Of the CSR only the key is used, after it proved itself.
+ * Of the CSR only the key is used, after it proved itself. Callers come with a token, or with a certificate of our own CA.
  */
 export function createCertificateService(
   components: {
-    readonly authority: CertificateAuthority;
+    readonly authorities: AuthoritySource;
     readonly tokens: TokenVerifier;
     readonly objects: ObjectCollection;
     readonly metrics: MetricRegistry;
@@ -34,7 +32,8 @@ export function createCertificateService(
   },
   options: { readonly config: MeshConfig; readonly maxTtlMs: number },
 ): GrpcService {
-  const { authority, objects, logger, tokens } = components;
+  const { authorities, objects, logger, tokens } = components;
+  const signing = new PacedQueue();
   const requests = components.metrics.counter({
     name: "hairpin_ca_requests_total",
     help: "Certificate requests by result: issued, refused (who asked), invalid (what was asked), failed.",
@@ -42,22 +41,33 @@ export function createCertificateService(
   });
   const count = (result: string): void => requests.handle({ result }).add(1);
 
-  const answer = async (request: Request, metadata: Metadata): Promise<Response> => {
-    const caller = await tokens.verify(readBearer(metadata.get("authorization").map(String)));
+  const identify = async (call: ServerUnaryCall<Request, Response>): Promise<Caller> => {
+    const bearers = call.metadata.get("authorization").map(String);
+    const certificate = call.getAuthContext().sslPeerCertificate?.raw;
+    // A token says more than a certificate; one that is no good is not overlooked.
+    if (bearers.length > 0 || certificate === undefined) return await tokens.verify(readBearer(bearers));
+    return callerOfCertificate(certificate, options.config);
+  };
+
+  const answer = async (call: ServerUnaryCall<Request, Response>): Promise<Response> => {
+    const { request } = call;
+    const caller = await identify(call);
     const impersonated = impersonatedIdentity(request);
     const context = { snapshot: objects.snapshot(), config: options.config };
     const decision = decideGrant(caller, impersonated, context);
     const by = `${caller.namespace}/${caller.serviceAccount}`;
     if (decision.kind === "refused") throw new GrantRefused(decision.reason, by);
     const ttlMs = lifetime(request.validityDuration, options.maxTtlMs);
-    const certChain = authority.sign(request.csr, { identity: decision.identity, ttlMs });
+    const certChain = await signing.run(() =>
+      authorities.current.authority.sign(request.csr, { identity: decision.identity, ttlMs }),
+    );
     logger.debug("certificate issued", { identity: formatSpiffeId(decision.identity), by, ttlMs });
     return create(istioCa.IstioCertificateResponseSchema, { certChain: [...certChain] });
   };
 
   const handle = async (call: ServerUnaryCall<Request, Response>, reply: sendUnaryData<Response>): Promise<void> => {
     try {
-      const response = await answer(call.request, call.metadata);
+      const response = await answer(call);
       count("issued");
       reply(null, response);
     } catch (error) {
@@ -91,6 +101,8 @@ function outcomeOf(error: unknown): { readonly result: string; readonly code: st
     return { result: "refused", code: status.UNAUTHENTICATED, details: "request authenticate failure" };
   if (error instanceof MeshError && code === "CSR_INVALID")
     return { result: "invalid", code: status.INVALID_ARGUMENT, details: error.message };
+  if (code === "TOKEN_REVIEW_FAILED" || code === "CA_OVERLOADED")
+    return { result: "failed", code: status.UNAVAILABLE, details: "try again later" };
   return { result: "failed", code: status.INTERNAL, details: "the certificate could not be issued" };
 }
 

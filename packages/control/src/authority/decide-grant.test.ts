@@ -22,6 +22,12 @@ const agent: Caller = {
   pod: { name: "ztunnel-a", uid: "uid-ztunnel-a" },
 };
 const web: Caller = { namespace: "shop", serviceAccount: "web", pod: { name: "web", uid: "uid-web" } };
+const byCertificate = (serviceAccount: string): Caller => ({
+  namespace: "shop",
+  serviceAccount,
+  pod: undefined,
+  proof: "certificate",
+});
 const id = (path: string): string => `spiffe://cluster.local/ns/${path}`;
 
 function decide(caller: Caller, impersonated?: string): string {
@@ -39,6 +45,8 @@ describe("decideGrant", () => {
       id("istio-system/sa/ztunnel"),
       id("istio-system/sa/ztunnel"),
     ],
+    ["gives who comes with a certificate the next one", byCertificate("web"), undefined, id("shop/sa/web")],
+    ["gives who comes with a certificate its own by name", byCertificate("web"), id("shop/sa/web"), id("shop/sa/web")],
     ["gives a node agent the account of a pod on its node", agent, id("shop/sa/web"), id("shop/sa/web")],
   ])("%s", (_, caller, impersonated, expected) => {
     expect(decide(caller, impersonated)).toBe(expected);
@@ -46,6 +54,13 @@ describe("decideGrant", () => {
 
   test.each<[string, Caller, string | undefined, RegExp]>([
     ["a workload that asks for another", web, id("istio-system/sa/ztunnel"), /not a trusted node account/],
+    ["a certificate whose account has no live pod", byCertificate("done"), undefined, /no live pod of shop\/done/],
+    [
+      "a node agent's certificate that asks for another: it names no pod",
+      { ...agent, pod: undefined, proof: "certificate" },
+      id("shop/sa/web"),
+      /came with a certificate, which allows nobody else's/,
+    ],
     ["a workload that asks for itself by name", web, id("shop/sa/web"), /not a trusted node account/],
     [
       "an account of the same name in another namespace",

@@ -1,6 +1,7 @@
 import { type Identity, formatSpiffeId, parseSpiffeId } from "@hairpin/shared/model";
 import { type MeshConfig, identityOf } from "../ambient/mesh-config.ts";
 import { accountOf } from "../ambient/pod.ts";
+import type { Pod } from "../collection/kubernetes-object.ts";
 import type { Snapshot } from "../collection/snapshot.ts";
 import { type Caller, findCallerPod, hasEnded } from "./caller.ts";
 
@@ -20,9 +21,10 @@ export function decideGrant(
 ): GrantDecision {
   const { snapshot, config } = context;
   const { namespace, serviceAccount } = caller;
+  const own = identityOf(config, { namespace, serviceAccount });
+  if (caller.proof === "certificate") return decideRenewal(own, impersonated, snapshot);
   const found = findCallerPod(caller, snapshot);
   if (found.kind === "refused") return found;
-  const own = identityOf(config, { namespace, serviceAccount });
   if (impersonated === undefined) return { kind: "granted", identity: own };
 
   const trusted = config.trustedNodeAccounts.some(
@@ -41,11 +43,26 @@ export function decideGrant(
   if (formatSpiffeId(identity) === formatSpiffeId(own)) return { kind: "granted", identity };
   const node = found.pod.spec?.nodeName ?? "";
   if (node === "") return refuse(`pod ${namespace}/${found.pod.metadata.name} is not on a node yet`);
-  const isThere = snapshot
-    .listIn("Pod", identity.namespace)
-    .some((pod) => accountOf(pod) === identity.serviceAccount && pod.spec?.nodeName === node && !hasEnded(pod));
+  const isThere = livePodsOf(identity, snapshot).some((pod) => pod.spec?.nodeName === node);
   if (!isThere) return refuse(`no live pod of ${identity.namespace}/${identity.serviceAccount} is on node ${node}`);
   return { kind: "granted", identity };
+}
+
+/**
+ * Who has a certificate of ours may have the next one, for itself alone: a certificate does not say which pod holds it, nor on
+ * which node. The account must still have a pod: a stolen certificate ends with what it was stolen from.
+ */
+function decideRenewal(own: Identity, impersonated: string | undefined, snapshot: Snapshot): GrantDecision {
+  const name = formatSpiffeId(own);
+  if (impersonated !== undefined && impersonated !== name)
+    return refuse(`${name} came with a certificate, which allows nobody else's, and asked for ${impersonated}`);
+  if (livePodsOf(own, snapshot).length === 0)
+    return refuse(`no live pod of ${own.namespace}/${own.serviceAccount}, which came with a certificate`);
+  return { kind: "granted", identity: own };
+}
+
+function livePodsOf({ namespace, serviceAccount }: Identity, snapshot: Snapshot): readonly Pod[] {
+  return snapshot.listIn("Pod", namespace).filter((pod) => accountOf(pod) === serviceAccount && !hasEnded(pod));
 }
 
 function refuse(reason: string): GrantDecision {

@@ -1,7 +1,7 @@
 import { errors, importSPKI, jwtVerify, type JWTPayload } from "jose";
 import { systemClock, type Clock } from "@hairpin/shared/process";
 import { ControlError } from "../errors.ts";
-import type { Caller, TokenVerifier } from "./caller.ts";
+import { type Caller, type TokenVerifier, tokenRefused } from "./caller.ts";
 
 const issuer = "hairpin-local";
 const audience = "istio-ca";
@@ -19,7 +19,8 @@ export async function createLocalTokenVerifier(
   const key = await importSPKI(publicKeyPem, "ES256");
   return {
     verify: async (token) => {
-      if (token.length > maxTokenLength) throw refused(`it has ${token.length} bytes, more than ${maxTokenLength}`);
+      if (token.length > maxTokenLength)
+        throw tokenRefused(`it has ${token.length} bytes, more than ${maxTokenLength}`);
       try {
         const { payload } = await jwtVerify(token, key, {
           algorithms: ["ES256"],
@@ -32,7 +33,7 @@ export async function createLocalTokenVerifier(
         return callerOf(payload);
       } catch (cause) {
         if (cause instanceof ControlError) throw cause;
-        throw refused(
+        throw tokenRefused(
           cause instanceof errors.JOSEError ? `${cause.code}: ${cause.message}` : "it is not readable",
           cause,
         );
@@ -49,24 +50,20 @@ interface KubernetesClaims {
 
 function callerOf(payload: JWTPayload): Caller {
   const lifetime = (payload.exp ?? Infinity) - (payload.iat ?? 0);
-  if (lifetime > maxLifetimeSeconds) throw refused(`it lives for ${lifetime} s, more than ${maxLifetimeSeconds}`);
+  if (lifetime > maxLifetimeSeconds) throw tokenRefused(`it lives for ${lifetime} s, more than ${maxLifetimeSeconds}`);
   const claims = payload["kubernetes.io"] as KubernetesClaims | undefined;
   const namespace = claims?.namespace;
   const serviceAccount = claims?.serviceaccount?.name;
   const pod = claims?.pod;
   if (typeof namespace !== "string" || typeof serviceAccount !== "string")
-    throw refused("its kubernetes.io claim names no service account");
+    throw tokenRefused("its kubernetes.io claim names no service account");
   if (payload.sub !== `system:serviceaccount:${namespace}:${serviceAccount}`)
-    throw refused(`its subject ${String(payload.sub)} contradicts its kubernetes.io claim`);
+    throw tokenRefused(`its subject ${String(payload.sub)} contradicts its kubernetes.io claim`);
   if (pod !== undefined && (typeof pod.name !== "string" || typeof pod.uid !== "string"))
-    throw refused("its pod has no name or uid");
+    throw tokenRefused("its pod has no name or uid");
   return {
     namespace,
     serviceAccount,
     pod: pod === undefined ? undefined : { name: String(pod.name), uid: String(pod.uid) },
   };
-}
-
-function refused(reason: string, cause?: unknown): ControlError {
-  return new ControlError("TOKEN_REFUSED", `Token refused: ${reason}`, { cause, origin: "downstream" });
 }

@@ -1,16 +1,9 @@
 import { chmod, mkdir, open, readFile, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  type AuthorityCertificate,
-  type CertificateAuthority,
-  type Issuer,
-  createCertificateAuthority,
-  createIssuer,
-  createKeyPair,
-  createRootCertificate,
-} from "@hairpin/shared/identity";
+import { type AuthorityCertificate, createKeyPair, createRootCertificate } from "@hairpin/shared/identity";
 import type { Clock } from "@hairpin/shared/process";
 import { ControlError } from "../errors.ts";
+import { type AuthoritySource, createSigningAuthority } from "./signing-authority.ts";
 
 /** The names that Istio uses in a plugged-in CA's folder. */
 const keyFile = "ca-key.pem";
@@ -18,12 +11,8 @@ const certificateFile = "ca-cert.pem";
 const rootFile = "root-cert.pem";
 const chainFile = "cert-chain.pem";
 
-export interface RootAuthority {
-  readonly authority: CertificateAuthority;
-  readonly issuer: Issuer;
-  readonly rootBundlePem: string;
-  /** What a server of this CA sends after its own certificate; "" for a self-signed root. */
-  readonly intermediatesPem: string;
+/** A CA whose files never change while control runs. */
+export interface RootAuthority extends AuthoritySource {
   /** Where the roots are for others to read. */
   readonly rootPath: string;
   /** True when the key was made just now. */
@@ -44,15 +33,13 @@ export async function openRootAuthority(folder: string, clock: Clock): Promise<R
     const rootPath = join(folder, rootFile);
     const rootBundlePem = (await readOptional(rootPath)) ?? signing.certificatePem;
     const intermediatesPem = (await readOptional(join(folder, chainFile))) ?? "";
-    const authority = createCertificateAuthority({
-      authority: signing,
+    const current = createSigningAuthority(
+      { signing, intermediatesPem, rootsPem: rootBundlePem },
       rootBundlePem,
       clock,
-      intermediatesPem,
-    });
-    await writeWhole(rootPath, authority.rootBundlePem, 0o644);
-    const issuer = createIssuer(signing);
-    return { authority, issuer, rootBundlePem: authority.rootBundlePem, intermediatesPem, rootPath, created };
+    );
+    await writeWhole(rootPath, current.authority.rootBundlePem, 0o644);
+    return { current, onChange: () => () => {}, rootPath, created };
   } catch (cause) {
     if (cause instanceof ControlError) throw cause;
     throw new ControlError("CA_DIR_INVALID", `The CA in ${folder} cannot be used`, { cause });
