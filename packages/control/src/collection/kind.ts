@@ -54,6 +54,11 @@ const groupOfKind: Readonly<Record<Kind, string>> = {
   TCPRoute: "gateway.networking.k8s.io",
 };
 
+/** Every kind that control reads, with its API group. */
+export const kindsRead: readonly { readonly kind: Kind; readonly group: string }[] = Object.entries(groupOfKind).map(
+  ([kind, group]) => ({ kind: kind as Kind, group }),
+);
+
 /** The kind of an object that control reads; undefined for all others. */
 export function kindOf(object: Pick<KubernetesObject, "apiVersion" | "kind">): Kind | undefined {
   const group = object.apiVersion.includes("/") ? (object.apiVersion.split("/")[0] ?? "") : "";

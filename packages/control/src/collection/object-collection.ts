@@ -38,12 +38,29 @@ export class ObjectCollection {
     if (kind !== undefined && this.#byKind.get(kind)?.delete(objectKey(object)) === true) this.#changed();
   }
 
+  /** By {@link objectKey}. */
+  find(kind: Kind, key: string): KubernetesObject | undefined {
+    return this.#byKind.get(kind)?.get(key);
+  }
+
+  /** Makes one kind exactly these objects. A source that lists kind by kind says with {@link markSynced} when it has all. */
+  replaceKind(kind: Kind, objects: readonly KubernetesObject[]): void {
+    const held = this.#byKind.get(kind)?.size ?? 0;
+    this.#byKind.set(kind, new Map(objects.map((object) => [objectKey(object), object])));
+    if (held + objects.length > 0) this.#changed();
+  }
+
+  /** Everything has been delivered once. */
+  markSynced(): void {
+    this.#synced = true;
+    this.#changed();
+  }
+
   /** Makes the collection exactly these objects: the end of a source's full listing. */
   replaceAll(objects: Iterable<KubernetesObject>): void {
     this.#byKind.clear();
     for (const object of objects) this.put(object);
-    this.#synced = true;
-    this.#changed();
+    this.markSynced();
   }
 
   snapshot(): Snapshot {

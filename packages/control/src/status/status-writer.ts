@@ -2,6 +2,7 @@ import type { Clock } from "@hairpin/shared/process";
 import { delay, errorMessage } from "@hairpin/shared/process";
 import type { Logger } from "@hairpin/shared/telemetry";
 import type { Condition, KubernetesObject } from "../collection/kubernetes-object.ts";
+import { ownConditionTypes } from "./own-conditions.ts";
 import type { StatusUpdate } from "./status-update.ts";
 
 /** Field manager of everything that control writes. */
@@ -23,9 +24,6 @@ export interface StatusWrite {
 export interface StatusSink {
   write(write: StatusWrite): Promise<void>;
 }
-
-/** Types of conditions that only control writes: found on an object, they are its own from before. */
-const ownTypes = /^(?:ZtunnelAccepted|WaypointAccepted|istio\.io\/WaypointBound|hairpin\.mesh\/.*)$/;
 
 const retryDelaysMs: readonly number[] = [50, 200, 1000, 5000];
 const maxWritesAtOnce = 8;
@@ -164,7 +162,7 @@ function isShown({ object }: StatusUpdate, write: StatusWrite): boolean {
     ),
   );
   const wantedTypes = new Set(write.conditions.map(({ type }) => type));
-  const stale = shown.some(({ type }) => ownTypes.test(type) && !wantedTypes.has(type));
+  const stale = shown.some(({ type }) => ownConditionTypes.test(type) && !wantedTypes.has(type));
   const sameFields = Object.entries(write.merge ?? {}).every(
     ([field, value]) => canonical(status[field] ?? []) === canonical(value),
   );

@@ -68,6 +68,7 @@ export class Watcher {
   }
 
   end(): void {
+    this.#silent = true;
     this.#response.end();
   }
 
