@@ -4,7 +4,14 @@ export { raiseFileLimit } from "./linux/file-limit.ts";
 export type { NetnsHandle } from "./linux/netns.ts";
 export { netnsFromFd, netnsHasIpv6, netnsInode, openNetns, ownNetnsInode, withNetns } from "./linux/netns.ts";
 export type { DialSocketOptions, ListenerOptions, UdpSocketOptions } from "./linux/socket.ts";
-export { adoptUdpSocket, createDialSocket, createListener, createUdpSocket, localAddress } from "./linux/socket.ts";
+export {
+  adoptUdpSocket,
+  closeSocket,
+  createDialSocket,
+  createListener,
+  createUdpSocket,
+  localAddress,
+} from "./linux/socket.ts";
 export type { InternetAddress } from "./linux/socket-address.ts";
 export type { KeepaliveOptions, PeerCredentials } from "./linux/socket-options.ts";
 export {

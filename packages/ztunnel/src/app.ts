@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { createAgentCaClient, createAgentXdsClient, createServerComponent } from "@hairpin/shared/agent";
 import { raiseFileLimit } from "@hairpin/native";
 import { MeshState } from "@hairpin/shared/discovery";
@@ -6,7 +5,6 @@ import { CertificateStore } from "@hairpin/shared/identity";
 import {
   type Clock,
   type Component,
-  Drain,
   errorMessage,
   Readiness,
   type RunningComponents,
@@ -23,19 +21,20 @@ import {
   type RootLogger,
   version,
 } from "@hairpin/shared/telemetry";
-import { createNodeTlsEngine, type TlsEngine } from "@hairpin/wire";
+import { createNodeTlsEngine } from "@hairpin/wire";
 import { configDump } from "./admin/config-dump.ts";
 import { adminRoutes } from "./admin/routes.ts";
 import type { ZtunnelConfig } from "./config.ts";
-import { DataPlane } from "./data-plane.ts";
-import { DnsProxy } from "./dns/dns-proxy.ts";
+import type { DataPlane } from "./data-plane.ts";
+import { registerPodMetrics } from "./pod-metrics.ts";
 import { PodRetry } from "./redirection/pod-retry.ts";
 import { ZdsClient } from "./redirection/zds-client.ts";
+import { ThreadDataPlane } from "./thread-data-plane.ts";
+import { WorkerDataPlane, type WorkerDataPlaneComponents } from "./worker/worker-data-plane.ts";
 
 export interface ZtunnelComponents {
   readonly logger: RootLogger;
   readonly clock?: Clock;
-  readonly tls?: TlsEngine;
   /** Called by POST /quitquitquit. */
   readonly quit: () => void;
 }
@@ -53,7 +52,7 @@ export interface Ztunnel {
 
 /** Puts a ztunnel together. */
 export function createZtunnel(config: ZtunnelConfig, given: ZtunnelComponents): Ztunnel {
-  const { logger, clock = systemClock, tls = createNodeTlsEngine() } = given;
+  const { logger, clock = systemClock } = given;
   const readiness = new Readiness();
   const tasks = {
     state: readiness.task("state manager"),
@@ -63,14 +62,14 @@ export function createZtunnel(config: ZtunnelConfig, given: ZtunnelComponents): 
   const metrics = new MetricRegistry();
   registerProcessMetrics(metrics);
   registerBuild(metrics, "ztunnel", config.istioVersion === "unknown" ? version : config.istioVersion);
-  const drain = new Drain(clock);
   const mesh = new MeshState({ clock }, { clusterId: config.clusterId });
   const caClient = createAgentCaClient(config, clock, true);
   const store = new CertificateStore({ source: caClient, clock, logger: logger.child("identity") });
-  const xds = createAgentXdsClient("ztunnel", config, { clock, logger, metrics }, mesh.subscriptions());
-  const dns = createDnsProxy(config, { mesh, clock, logger, metrics, readiness });
-  const startDns = dns?.startPod;
-  const dataPlane = new DataPlane(config, { mesh, store, tls, clock, drain, logger, metrics, startDns });
+  const whenFollowed = (): Promise<void> => dataPlane.whenFollowed();
+  const xds = createAgentXdsClient("ztunnel", config, { clock, logger, metrics, whenFollowed }, mesh.subscriptions());
+  const podMetrics = registerPodMetrics(metrics, () => dataPlane.pods.states());
+  const onPodsChange = (): void => reportPods();
+  const dataPlane = createDataPlane(config, { mesh, store, clock, logger, metrics, podMetrics, onPodsChange });
   let snapshotReceived = false;
   const reportPods = (): void => {
     if (snapshotReceived && dataPlane.pods.allUp) tasks.pods.done();
@@ -83,13 +82,13 @@ export function createZtunnel(config: ZtunnelConfig, given: ZtunnelComponents): 
     reportPods();
   };
   const zds = new ZdsClient(config.inpodUds, { pods, clock, logger: zdsLogger, onSnapshot });
-  const dump = (): unknown =>
+  const dump = async (): Promise<unknown> =>
     configDump({
       mesh,
       certificates: store.list(),
       config,
       pods: dataPlane.pods.states(),
-      table: dataPlane.table,
+      connections: await dataPlane.connections(),
       version,
     });
   const admin = adminRoutes({ configDump: dump, levels: logger.levels, quit: given.quit });
@@ -101,7 +100,6 @@ export function createZtunnel(config: ZtunnelConfig, given: ZtunnelComponents): 
       store,
       caComponent(caClient),
       xds,
-      ...(dns ? [dns] : []),
       dataPlaneComponent({ dataPlane, zds, pods }, { whenKnown: xds.whenSynced(), tasks, logger }),
     ],
     readiness,
@@ -109,10 +107,8 @@ export function createZtunnel(config: ZtunnelConfig, given: ZtunnelComponents): 
     dataPlane,
     async drain() {
       zds.stop();
-      drain.begin(config.drainDeadlineMs);
-      await dataPlane.drain();
-      const outcome = await drain.whenEmpty();
-      logger.info("drained", { outcome, connections: drain.tracked });
+      const { outcome, connections } = await dataPlane.drain(config.drainDeadlineMs);
+      logger.info("drained", { outcome, connections });
     },
   };
 }
@@ -155,10 +151,11 @@ function dataPlaneComponent(
   // Rejects when the client is stopped before it was in sync.
   whenKnown.catch(() => {});
   const begin = async (): Promise<void> => {
+    await dataPlane.start();
     await whenKnown;
     if (stopped) return;
     tasks.state.done();
-    await dataPlane.start();
+    await dataPlane.serve();
     tasks.proxy.done();
     zds.start();
     logger.info("data plane started");
@@ -179,21 +176,9 @@ function dataPlaneComponent(
   };
 }
 
-interface DnsParts {
-  readonly mesh: MeshState;
-  readonly clock: Clock;
-  readonly logger: RootLogger;
-  readonly metrics: MetricRegistry;
-  readonly readiness: Readiness;
-}
-
-/** Undefined: the pods get no DNS server. */
-function createDnsProxy(config: ZtunnelConfig, { readiness, ...parts }: DnsParts): DnsProxy | undefined {
-  const { clusterDomain, ipv6, dns } = config;
-  if (!dns.enabled) return undefined;
-  const readResolvConf = (): string => readFileSync(dns.resolvConf, "utf8");
-  const task = readiness.task("dns proxy");
-  return new DnsProxy({ ...parts, readResolvConf, task }, { port: dns.port, clusterDomain, ipv6 });
+function createDataPlane(config: ZtunnelConfig, components: WorkerDataPlaneComponents): DataPlane {
+  if (config.workerThreads > 0) return new WorkerDataPlane(config, components);
+  return new ThreadDataPlane(config, { ...components, tls: createNodeTlsEngine() });
 }
 
 function caComponent(client: { close(): void }): Component {

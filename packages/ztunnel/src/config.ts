@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import {
   type AgentConfig,
   describeEndpoint,
@@ -21,6 +22,8 @@ const readinessPort = 15_021;
 const dnsPort = 15_053;
 
 const packetMark = 1337;
+const defaultWorkerThreads = 1;
+const maxWorkerThreads = 256;
 const mebibyte = 1024 * 1024;
 const minuteMs = 60_000;
 const hourMs = 60 * minuteMs;
@@ -43,6 +46,8 @@ export interface ZtunnelConfig extends AgentConfig {
   readonly istioVersion: string;
   readonly pool: { readonly maxStreamsPerConnection: number; readonly unusedReleaseMs: number };
   readonly http2: { readonly streamWindow: number; readonly connectionWindow: number; readonly frameSize: number };
+  /** Of the data plane; 0: it runs in the main thread. */
+  readonly workerThreads: number;
   readonly drainDeadlineMs: number;
   /** `required`: refuse to start a pod where spoofing is not permitted. */
   readonly originalSource: "required" | "never" | "best-effort";
@@ -105,6 +110,7 @@ export function readConfig(environment: Environment): ZtunnelConfig {
       }),
       frameSize: reader.integer("HTTP2_FRAME_SIZE", mebibyte, { min: 16_384, max: 2 ** 24 - 1 }),
     },
+    workerThreads: readWorkerThreads(reader),
     drainDeadlineMs: readDrainDeadline(reader),
     originalSource: readOriginalSource(reader),
     packetMark: reader.integer("PACKET_MARK", packetMark, { min: 1, max: 2 ** 32 - 1 }),
@@ -133,6 +139,12 @@ export function readConfig(environment: Environment): ZtunnelConfig {
       format: reader.oneOf("LOG_FORMAT", ["plain", "json"], "plain"),
     },
   };
+  if (config.workerThreads > 1 && !config.portReuse)
+    reader.mistake(
+      "INPOD_PORT_REUSE",
+      "false",
+      "is not accepted with several worker threads: they share the pods' ports",
+    );
   reader.finish();
   return config;
 }
@@ -145,6 +157,20 @@ export function describeConfig(config: ZtunnelConfig): Readonly<Record<string, u
     ca: describeEndpoint(config.ca),
     token: config.token.kind === "file" ? config.token : { kind: "literal" },
   };
+}
+
+/** A number, or a part of the cores (`50%`), rounded up. */
+function readWorkerThreads(reader: ConfigReader): number {
+  const accepted = `a number from 0 to ${maxWorkerThreads}, or a part of the cores: 50%`;
+  return reader.parsed("ZTUNNEL_WORKER_THREADS", accepted, parseWorkerThreads, defaultWorkerThreads);
+}
+
+function parseWorkerThreads(text: string): number {
+  const [, number = "", percent] = /^(\d{1,3})(%?)$/.exec(text) ?? [];
+  const threads =
+    percent === "%" ? Math.max(1, Math.ceil((availableParallelism() * Number(number)) / 100)) : Number(number);
+  if (number === "" || threads > maxWorkerThreads) throw new Error(`${JSON.stringify(text)} is too many or no number`);
+  return threads;
 }
 
 /** LOG_LEVEL, else RUST_LOG, which Istio's charts set. */

@@ -125,7 +125,7 @@ describe("ConnectionTable", () => {
       protocol: "HBONE",
       close() {},
     });
-    expect(table.dump("pod-1")).toEqual({
+    expect(table.dump().get("pod-1")).toEqual({
       inbound: [
         {
           src: "10.0.0.1:4000",
@@ -136,6 +136,6 @@ describe("ConnectionTable", () => {
       ],
       outbound: [{ src: "10.0.0.2:5000", originalDst: "10.1.0.1:80", actualDst: "10.0.0.3:15008", protocol: "HBONE" }],
     });
-    expect(table.dump("pod-2")).toEqual({ inbound: [], outbound: [] });
+    expect(table.dump().get("pod-2")).toBeUndefined();
   });
 });

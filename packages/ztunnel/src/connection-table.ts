@@ -39,6 +39,26 @@ export interface ConnectionDump {
   readonly protocol: string;
 }
 
+/** The open connections of one pod. */
+export interface PodConnections {
+  readonly inbound: readonly ConnectionDump[];
+  readonly outbound: readonly ConnectionDump[];
+}
+
+/** By Kubernetes' uid of the pod. */
+export type NodeConnections = ReadonlyMap<string, PodConnections>;
+
+/** What several threads serve, as one: equal inbound rows are one. */
+export function mergeConnections(parts: readonly NodeConnections[]): NodeConnections {
+  const merged = new Map<string, PodConnections>();
+  for (const uid of new Set(parts.flatMap((part) => [...part.keys()]))) {
+    const rows = parts.flatMap((part) => part.get(uid) ?? []);
+    const inbound = new Map(rows.flatMap((row) => row.inbound).map((row) => [JSON.stringify(row), row]));
+    merged.set(uid, { inbound: [...inbound.values()], outbound: rows.flatMap((row) => row.outbound) });
+  }
+  return merged;
+}
+
 /**
  * The open connections of this node's pods. Inbound ones are decided again whenever a policy, a workload's list of
  * policies or its enforcement changes: those that would be refused now are closed in the same turn. Only where a listed
@@ -100,18 +120,19 @@ export class ConnectionTable {
     }
   }
 
-  /** Inbound tunnels of one caller to one destination are one row, as in ztunnel. */
-  dump(podUid: string): { readonly inbound: readonly ConnectionDump[]; readonly outbound: readonly ConnectionDump[] } {
-    const inbound = new Map<string, ConnectionDump>();
-    for (const connection of this.#inbound) {
-      if (connection.podUid !== podUid) continue;
-      const row = dumpRow(connection, connection.originalDestination ?? null);
-      inbound.set(JSON.stringify(row), row);
-    }
-    const outbound = [...this.#outbound]
-      .filter((connection) => connection.podUid === podUid)
-      .map((connection) => dumpRow(connection, formatSocketAddress(connection.originalDestination)));
-    return { inbound: [...inbound.values()], outbound };
+  /** As `/config_dump` shows them. Inbound tunnels of one caller to one destination are one row, as in ztunnel. */
+  dump(): NodeConnections {
+    const pods = new Map<string, { readonly inbound: ConnectionDump[]; readonly outbound: ConnectionDump[] }>();
+    const rowsOf = ({ podUid }: TrackedConnection) => {
+      const rows = pods.get(podUid) ?? { inbound: [], outbound: [] };
+      pods.set(podUid, rows);
+      return rows;
+    };
+    for (const connection of this.#inbound)
+      rowsOf(connection).inbound.push(dumpRow(connection, connection.originalDestination ?? null));
+    for (const connection of this.#outbound)
+      rowsOf(connection).outbound.push(dumpRow(connection, formatSocketAddress(connection.originalDestination)));
+    return mergeConnections([pods]);
   }
 
   #decideAgain(connections: readonly TrackedInbound[], missingPolicies: "may wait" | "refuse"): void {

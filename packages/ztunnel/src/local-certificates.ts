@@ -1,12 +1,13 @@
 import { TlsContexts } from "@hairpin/shared/agent";
 import type { Certificate } from "@hairpin/shared/identity";
-import type { MeshChange, MeshLookup } from "@hairpin/shared/discovery";
-import { equalIdentity, formatSpiffeId, type Identity, type Workload } from "@hairpin/shared/model";
+import type { MeshLookup } from "@hairpin/shared/discovery";
+import { formatSpiffeId, type Identity } from "@hairpin/shared/model";
 import { type Clock, errorMessage } from "@hairpin/shared/process";
 import type { TlsContext, TlsEngine } from "@hairpin/wire";
+import { LocalIdentities } from "./local-identities.ts";
 import { ZtunnelError } from "./response-flag.ts";
 
-/** The part of the certificate store that is needed here. */
+/** Where certificates come from: the certificate store, or what asks it for another thread. */
 export interface CertificateProvider {
   fetch(identity: Identity): Promise<Certificate>;
   prefetch(identity: Identity): void;
@@ -25,18 +26,20 @@ export interface LocalCertificatesComponents {
  * given up when the last workload of that identity is gone. One certificate an identity, whatever number of pods.
  */
 export class LocalCertificates {
-  readonly #components: LocalCertificatesComponents;
-  readonly #nodeName: string;
+  readonly #store: CertificateProvider;
   readonly #contexts: TlsContexts;
-  /** Identities of local workloads, by workload uid. */
-  readonly #byWorkload = new Map<string, Identity>();
-  /** Uids of the workloads that have an identity, by SPIFFE ID. */
-  readonly #holders = new Map<string, Set<string>>();
+  readonly #identities: LocalIdentities;
 
-  constructor(components: LocalCertificatesComponents, nodeName: string) {
-    this.#components = components;
-    this.#contexts = new TlsContexts(components.tls, components.clock);
-    this.#nodeName = nodeName;
+  constructor({ store, tls, mesh, clock }: LocalCertificatesComponents, nodeName: string) {
+    this.#store = store;
+    this.#contexts = new TlsContexts(tls, clock);
+    this.#identities = new LocalIdentities(mesh, nodeName, {
+      appeared: (identity) => store.prefetch(identity),
+      gone: (identity) => {
+        store.forget(identity);
+        this.#contexts.forget(identity);
+      },
+    });
   }
 
   /** The TLS context with the current certificate. Rejects with `CERTIFICATE_UNAVAILABLE`. */
@@ -44,7 +47,7 @@ export class LocalCertificates {
     const key = formatSpiffeId(identity);
     let certificate: Certificate;
     try {
-      certificate = await this.#components.store.fetch(identity);
+      certificate = await this.#store.fetch(identity);
     } catch (cause) {
       const message = `identity error: no certificate for ${key}: ${errorMessage(cause)}`;
       throw new ZtunnelError(message, { code: "CERTIFICATE_UNAVAILABLE", origin: "internal", cause });
@@ -54,49 +57,6 @@ export class LocalCertificates {
 
   /** Starts with the workloads that are known and follows the mesh. Returns what stops it. */
   watch(): () => void {
-    const { mesh } = this.#components;
-    for (const workload of mesh.workloads()) this.#update(workload.uid, workload);
-    return mesh.onChange((change) => this.#apply(change));
+    return this.#identities.watch();
   }
-
-  #apply(change: MeshChange): void {
-    for (const uid of change.workloads) this.#update(uid, this.#components.mesh.findWorkloadByUid(uid));
-  }
-
-  #update(uid: string, workload: Workload | undefined): void {
-    const before = this.#byWorkload.get(uid);
-    const now = workload && this.#needsCertificate(workload) ? identityOf(workload) : undefined;
-    if (equalIdentity(before, now)) return;
-    // First the new one: an identity that merely moves between workloads is not given up and fetched again.
-    if (now) this.#hold(uid, now);
-    else this.#byWorkload.delete(uid);
-    if (before) this.#release(uid, before);
-  }
-
-  #needsCertificate(workload: Workload): boolean {
-    const takesTunnels = workload.tunnelProtocol === "HBONE" || workload.nativeTunnel;
-    return takesTunnels && this.#nodeName !== "" && workload.node === this.#nodeName;
-  }
-
-  #hold(uid: string, identity: Identity): void {
-    this.#byWorkload.set(uid, identity);
-    const key = formatSpiffeId(identity);
-    const holders = this.#holders.get(key) ?? new Set();
-    this.#holders.set(key, holders.add(uid));
-    if (holders.size === 1) this.#components.store.prefetch(identity);
-  }
-
-  #release(uid: string, identity: Identity): void {
-    const key = formatSpiffeId(identity);
-    const holders = this.#holders.get(key);
-    holders?.delete(uid);
-    if (holders && holders.size > 0) return;
-    this.#holders.delete(key);
-    this.#components.store.forget(identity);
-    this.#contexts.forget(identity);
-  }
-}
-
-function identityOf({ trustDomain, namespace, serviceAccount }: Workload): Identity {
-  return { trustDomain, namespace, serviceAccount };
 }

@@ -1,8 +1,8 @@
-import { closeSync } from "node:fs";
 import type { Socket as UdpSocket } from "node:dgram";
 import { isIPv6, type Socket } from "node:net";
 import {
   adoptUdpSocket,
+  closeSocket,
   createDialSocket,
   createListener,
   createUdpSocket,
@@ -112,7 +112,7 @@ function closingOnError<T>(netns: NetnsHandle, action: () => T): T {
 
 function probeSpoofing(netns: NetnsHandle, { originalSource }: NativePodNetworkOptions): boolean {
   try {
-    closeSync(createDialSocket({ netns, family: 4, localIp: probeAddress, transparent: true }));
+    closeSocket(createDialSocket({ netns, family: 4, localIp: probeAddress, transparent: true }));
     return true;
   } catch (error) {
     if (originalSource === "best-effort" && hasCode(error, "EPERM", "EADDRNOTAVAIL", "EAFNOSUPPORT")) return false;

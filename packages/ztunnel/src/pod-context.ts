@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import type { TunnelDialer, TunnelListenerOptions } from "@hairpin/hbone";
+import type { ResetBudgets, SessionMetrics, TunnelDialer, TunnelListenerOptions } from "@hairpin/hbone";
 import type { MeshLookup, PodInfo } from "@hairpin/shared/discovery";
 import type { Identity, IpAddress, SocketAddress } from "@hairpin/shared/model";
 import { parseIp } from "@hairpin/shared/model";
@@ -16,6 +16,8 @@ export interface DataPath {
   readonly table: ConnectionTable;
   readonly telemetry: ConnectionTelemetry;
   readonly tls: TlsEngine;
+  readonly sessionMetrics: SessionMetrics;
+  readonly resetBudgets: ResetBudgets;
   /** The TLS context of a local workload, or of ztunnel itself. Rejects with `CERTIFICATE_UNAVAILABLE`. */
   readonly contextFor: (identity: Identity) => Promise<TlsContext>;
   /** Finds the address of an endpoint that is known by DNS name only. */

@@ -64,8 +64,8 @@ export class PodProxy {
     this.pod = pod;
     this.#path = components.path;
     this.#components = components;
-    const { tls, clock, contextFor } = components.path;
-    const dialer = new TunnelDialer({ tls, clock, contextFor }, dialerOptions);
+    const { tls, clock, contextFor, sessionMetrics } = components.path;
+    const dialer = new TunnelDialer({ tls, clock, contextFor, metrics: sessionMetrics }, dialerOptions);
     this.#context = { ...pod, network, dialer, signal: this.#abort.signal };
   }
 

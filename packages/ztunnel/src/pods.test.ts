@@ -3,6 +3,7 @@ import { netnsFromFd, type NetnsHandle } from "@hairpin/native";
 import { MetricRegistry } from "@hairpin/shared/telemetry";
 import { describe, expect, it } from "vitest";
 import type { PodNetwork } from "./pod-network.ts";
+import { registerPodMetrics } from "./pod-metrics.ts";
 import { Pods } from "./pods.ts";
 
 const pod = { uid: "uid-1", info: { name: "web", namespace: "ns", serviceAccount: "web" } };
@@ -37,11 +38,11 @@ function harness() {
     table: { closeAll: () => void events.push("connections closed") },
     logger: { info() {}, warn() {}, error() {}, debug() {} },
   };
-  const pods = new Pods(
+  const pods: Pods = new Pods(
     {
       path: path as never,
       onLimit() {},
-      metrics,
+      metrics: registerPodMetrics(metrics, () => pods.states()),
       createNetwork: (netns) => {
         netns.close();
         return network();

@@ -1,13 +1,27 @@
 import { type NetnsHandle, netnsInode } from "@hairpin/native";
-import type { MetricRegistry } from "@hairpin/shared/telemetry";
+import type { PodMetrics } from "./pod-metrics.ts";
 import type { PodNetwork } from "./pod-network.ts";
 import { type PodIdentity, PodProxy, type PodProxyComponents, type PodProxyOptions } from "./pod-proxy.ts";
 import { ZtunnelError } from "./response-flag.ts";
 
 export interface PodsComponents extends PodProxyComponents {
-  readonly metrics: MetricRegistry;
+  /** Undefined: somebody else counts the pods. */
+  readonly metrics?: PodMetrics | undefined;
   /** Makes the sockets of a pod; owns the handle from the call on. Throws when the netns cannot be used. */
   createNetwork(netns: NetnsHandle): PodNetwork;
+}
+
+/** The pods that are served, by this thread or by others. */
+export interface PodServer {
+  /** Uids of the pods that were added and not removed. */
+  readonly uids: readonly string[];
+  /** Whether every pod is served. */
+  readonly allUp: boolean;
+  /** Owns the handle. Resolves once the pod's listeners are bound; rejects with `POD_LISTENER_FAILED`. */
+  add(pod: PodIdentity, netns: NetnsHandle): Promise<void>;
+  /** Ends the pod's connections at once. Unknown uid: nothing. */
+  remove(uid: string): Promise<void>;
+  states(): ReadonlyMap<string, PodState>;
 }
 
 interface ServedPod {
@@ -27,26 +41,22 @@ export interface PodState {
  * The pods of this node that are captured, each with its proxy. Calls for one pod come one after the other (ZDS has one
  * request in flight); a pod that could not be served stays pending until it is added again or removed.
  */
-export class Pods {
+export class Pods implements PodServer {
   readonly #components: PodsComponents;
   readonly #options: PodProxyOptions;
   readonly #pods = new Map<string, ServedPod>();
-  readonly #metrics: ReturnType<typeof registerMetrics>;
 
   constructor(components: PodsComponents, options: PodProxyOptions) {
     this.#components = components;
     this.#options = options;
-    this.#metrics = registerMetrics(components.metrics, () => this.#count());
   }
 
-  /** Uids of the pods that were added and not removed. */
   get uids(): readonly string[] {
     return [...this.#pods.keys()];
   }
 
-  /** Whether every pod is served. */
   get allUp(): boolean {
-    return this.#count().pending === 0;
+    return [...this.#pods.values()].every((served) => served.proxy);
   }
 
   /**
@@ -76,7 +86,7 @@ export class Pods {
       return;
     }
     served.proxy = proxy;
-    this.#metrics.started.add(1);
+    this.#components.metrics?.started.add(1);
   }
 
   /** Ends a pod's connections and listeners at once. Unknown uid: nothing. */
@@ -85,7 +95,7 @@ export class Pods {
     if (!served) return;
     this.#pods.delete(uid);
     if (!served.proxy) return;
-    this.#metrics.stopped.add(1);
+    this.#components.metrics?.stopped.add(1);
     await served.proxy.stop(podRemoved(served.pod));
   }
 
@@ -101,44 +111,15 @@ export class Pods {
     await Promise.all(served.map(async ({ proxy }) => await proxy?.stop(error)));
   }
 
-  /** By uid. */
   states(): ReadonlyMap<string, PodState> {
     const entries = [...this.#pods].toSorted(([a], [b]) => (a < b ? -1 : 1));
     return new Map(
       entries.map(([uid, { pod, proxy }]) => [uid, { state: proxy ? "Up" : "Pending", info: pod.info } as const]),
     );
   }
-
-  #count(): { readonly active: number; readonly pending: number } {
-    const active = [...this.#pods.values()].filter((served) => served.proxy).length;
-    return { active, pending: this.#pods.size - active };
-  }
 }
 
 function podRemoved({ info }: PodIdentity): ZtunnelError {
   const message = `connection closed: pod ${info.namespace}/${info.name} was removed`;
   return new ZtunnelError(message, { code: "POD_REMOVED", origin: "internal" });
-}
-
-/** ztunnel's names (ztunnel.md §10.1). */
-function registerMetrics(registry: MetricRegistry, count: () => { readonly active: number; readonly pending: number }) {
-  registry.gauge({
-    name: "workload_manager_active_proxy_count",
-    help: "The total number current workloads with active proxies (unstable).",
-    collect: (gauge) => gauge.handle({}).set(count().active),
-  });
-  registry.gauge({
-    name: "workload_manager_pending_proxy_count",
-    help: "The total number current workloads with pending proxies (unstable).",
-    collect: (gauge) => gauge.handle({}).set(count().pending),
-  });
-  const started = registry.counter({
-    name: "workload_manager_proxies_started_total",
-    help: "The total number of proxies that were started (unstable).",
-  });
-  const stopped = registry.counter({
-    name: "workload_manager_proxies_stopped_total",
-    help: "The total number of proxies that were stopped (unstable).",
-  });
-  return { started: started.handle({}), stopped: stopped.handle({}) };
 }

@@ -20,6 +20,7 @@ export const libc: {
   readonly recvmsg: (fd: number, message: Memory, flags: number) => number;
   readonly getrlimit: (resource: number, limit: Memory) => number;
   readonly setrlimit: (resource: number, limit: Memory) => number;
+  readonly close: (fd: number) => number;
   readonly if_nametoindex: (name: string) => number;
 } = {
   setns: lib.func("int setns(int, int)"),
@@ -36,5 +37,6 @@ export const libc: {
   recvmsg: lib.func("long recvmsg(int, void *, int)"),
   getrlimit: lib.func("int getrlimit(int, void *)"),
   setrlimit: lib.func("int setrlimit(int, void *)"),
+  close: lib.func("int close(int)"),
   if_nametoindex: lib.func("uint if_nametoindex(str)"),
 };

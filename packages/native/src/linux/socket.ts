@@ -1,5 +1,4 @@
 /** Sockets with the options that Node cannot set, in any network namespace; they come back as descriptors. */
-import { closeSync } from "node:fs";
 import { createSocket as createDgramSocket } from "node:dgram";
 import type { Socket as DgramSocket } from "node:dgram";
 import { isIPv4 } from "node:net";
@@ -121,7 +120,7 @@ export function adoptUdpSocket(fd: number): Promise<DgramSocket> {
   const { promise, resolve, reject } = Promise.withResolvers<DgramSocket>();
   const onError = (error: Error): void => {
     socket.close();
-    closeSync(fd);
+    closeSocket(fd);
     reject(error);
   };
   socket.once("error", onError);
@@ -131,6 +130,11 @@ export function adoptUdpSocket(fd: number): Promise<DgramSocket> {
     resolve(socket);
   });
   return promise;
+}
+
+/** Closes a descriptor that nobody adopted. By close(2): in a worker thread Node's `closeSync` warns of what it did not open. */
+export function closeSocket(fd: number): void {
+  libc.close(fd);
 }
 
 /** The address to which a socket is bound. */
@@ -153,7 +157,7 @@ function createSocket(place: SocketPlace, family: number, type: number, prepare:
     prepare(fd);
     return fd;
   } catch (error) {
-    closeSync(fd);
+    closeSocket(fd);
     throw error;
   }
 }

@@ -26,7 +26,7 @@ const dump = configDump({
     ["a8bb2ed4", { state: "Up", info }],
     ["b1", { state: "Pending", info }],
   ]),
-  table: { dump: (uid) => ({ inbound: [], outbound: uid === "a8bb2ed4" ? [connection] : [] }) },
+  connections: new Map([["a8bb2ed4", { inbound: [], outbound: [connection] }]]),
   version: "0.1.0",
 });
 

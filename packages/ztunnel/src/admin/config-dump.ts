@@ -1,7 +1,7 @@
 import type { MeshState } from "@hairpin/shared/discovery";
 import type { CertificateDump } from "@hairpin/shared/identity";
 import { describeConfig, type ZtunnelConfig } from "../config.ts";
-import type { ConnectionTable } from "../connection-table.ts";
+import type { NodeConnections } from "../connection-table.ts";
 import type { PodState } from "../pods.ts";
 
 export interface ConfigDumpInput {
@@ -9,7 +9,7 @@ export interface ConfigDumpInput {
   readonly certificates: readonly CertificateDump[];
   readonly config: ZtunnelConfig;
   readonly pods: ReadonlyMap<string, PodState>;
-  readonly table: Pick<ConnectionTable, "dump">;
+  readonly connections: NodeConnections;
   readonly version: string;
 }
 
@@ -20,7 +20,7 @@ export function configDump(input: ConfigDumpInput): Readonly<Record<string, unkn
     uid,
     {
       state,
-      connections: input.table.dump(uid),
+      connections: input.connections.get(uid) ?? { inbound: [], outbound: [] },
       info: { name: info.name, namespace: info.namespace, serviceAccount: info.serviceAccount },
     },
   ]);

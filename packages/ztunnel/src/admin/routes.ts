@@ -2,7 +2,7 @@ import type { AdminHandler, AdminRoutes, LogLevels } from "@hairpin/shared/telem
 import { loggingRoutes } from "@hairpin/shared/telemetry";
 
 export interface AdminRoutesInput {
-  readonly configDump: () => unknown;
+  readonly configDump: () => Promise<unknown>;
   readonly levels: LogLevels;
   /** Begins the end of the process: drain, then stop. */
   readonly quit: () => void;
@@ -14,7 +14,10 @@ export function adminRoutes({ configDump, levels, quit }: AdminRoutesInput): Adm
     ["GET /", () => ({ contentType: "text/html; charset=utf-8", body: homePage })],
     [
       "GET /config_dump",
-      () => ({ contentType: "application/json", body: `${JSON.stringify(configDump(), undefined, 2)}\n` }),
+      async () => ({
+        contentType: "application/json",
+        body: `${JSON.stringify(await configDump(), undefined, 2)}\n`,
+      }),
     ],
     [
       "POST /quitquitquit",

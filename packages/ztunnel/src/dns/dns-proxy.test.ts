@@ -1,5 +1,5 @@
 import { MeshState } from "@hairpin/shared/discovery";
-import { Readiness, systemClock } from "@hairpin/shared/process";
+import { systemClock } from "@hairpin/shared/process";
 import { createLogger, MetricRegistry } from "@hairpin/shared/telemetry";
 import { describe, expect, it } from "vitest";
 import type { PodNetwork } from "../pod-network.ts";
@@ -8,7 +8,6 @@ import { DnsProxy } from "./dns-proxy.ts";
 
 function harness(readResolvConf: () => string, ipv6 = true) {
   const lines: string[] = [];
-  const readiness = new Readiness();
   const proxy = new DnsProxy(
     {
       mesh: new MeshState({ clock: systemClock }),
@@ -16,11 +15,10 @@ function harness(readResolvConf: () => string, ipv6 = true) {
       logger: createLogger({ destination: { write: (line) => lines.push(line), flush() {} } }),
       metrics: new MetricRegistry(),
       readResolvConf,
-      task: readiness.task("dns proxy"),
     },
     { port: 0, clusterDomain: "cluster.local", ipv6 },
   );
-  return { proxy, readiness, lines };
+  return { proxy, lines };
 }
 
 /** Loopback sockets, and where they were asked for. */
@@ -44,11 +42,9 @@ function network(hasIpv6: boolean) {
 const info = { name: "web-1", namespace: "ns", serviceAccount: "web" };
 
 describe("DnsProxy", () => {
-  it("is ready once it has read the name servers", async () => {
-    const { proxy, readiness, lines } = harness(() => "nameserver 127.0.0.1\n");
-    expect(readiness.pendingTasks()).toEqual(["dns proxy"]);
-    await proxy.start();
-    expect(readiness.pendingTasks()).toEqual([]);
+  it("says nothing when it has name servers", () => {
+    const { proxy, lines } = harness(() => "nameserver 127.0.0.1\n");
+    proxy.start();
     expect(lines).toEqual([]);
   });
 
@@ -61,10 +57,9 @@ describe("DnsProxy", () => {
       'error="ENOENT: no such file"',
     ],
     ["resolv.conf names nobody", () => "search example.com\n", ""],
-  ])("goes on with the mesh's names when %s, and says so", async (_, readResolvConf, error) => {
-    const { proxy, readiness, lines } = harness(readResolvConf);
-    await proxy.start();
-    expect(readiness.ready).toBe(true);
+  ])("goes on with the mesh's names when %s, and says so", (_, readResolvConf, error) => {
+    const { proxy, lines } = harness(readResolvConf);
+    proxy.start();
     expect(lines).toEqual([
       expect.stringContaining("\twarn\tdns\tno name server: only names of the mesh are answered"),
     ]);

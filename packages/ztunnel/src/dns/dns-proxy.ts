@@ -1,6 +1,6 @@
 import type { MeshLookup } from "@hairpin/shared/discovery";
 import type { SocketAddress } from "@hairpin/shared/model";
-import { type Clock, type Component, errorMessage, type ReadinessTask } from "@hairpin/shared/process";
+import { type Clock, errorMessage } from "@hairpin/shared/process";
 import type { Logger, MetricRegistry } from "@hairpin/shared/telemetry";
 import type { PodContext } from "../pod-context.ts";
 import type { PodService } from "../pod-proxy.ts";
@@ -18,8 +18,6 @@ export interface DnsProxyComponents {
   readonly metrics: MetricRegistry;
   /** The text of a resolv.conf; may throw. Read once, at the start. */
   readonly readResolvConf: () => string;
-  /** Done once the name servers are known. */
-  readonly task: ReadinessTask;
 }
 
 export interface DnsProxyOptions {
@@ -44,8 +42,7 @@ const maxPipelined = 16;
 const nameServerPort = 53;
 
 /** The DNS servers of all pods of the node: each in its pod's netns, with what they share. */
-export class DnsProxy implements Component {
-  readonly name = "dns proxy";
+export class DnsProxy {
   readonly #components: DnsProxyComponents;
   readonly #options: DnsProxyOptions;
   readonly #metrics: DnsMetrics;
@@ -62,7 +59,7 @@ export class DnsProxy implements Component {
   }
 
   /** Finds the name servers. Without any, names of the mesh are answered and others get SERVFAIL. */
-  async start(): Promise<void> {
+  start(): void {
     try {
       const addresses = parseNameServers(this.#components.readResolvConf());
       this.#nameServers = addresses.map((ip) => ({ ip, port: nameServerPort }));
@@ -70,14 +67,9 @@ export class DnsProxy implements Component {
     } catch (error) {
       this.#logger.warn("no name server: only names of the mesh are answered", { error: errorMessage(error) });
     }
-    this.#components.task.done();
   }
 
-  async stop(): Promise<void> {
-    // Each server ends with its pod.
-  }
-
-  /** Starts a pod's server; resolves once it is bound. */
+  /** Starts a pod's server, which ends with its pod; resolves once it is bound. */
   readonly startPod = async ({ info, network }: Pick<PodContext, "info" | "network">): Promise<PodService> => {
     const { mesh, clock } = this.#components;
     const { port, clusterDomain, ipv6 } = this.#options;

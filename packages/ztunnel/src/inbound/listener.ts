@@ -33,7 +33,7 @@ export async function serveInboundSession(
     return;
   }
   const fail = (reason: string): void => path.telemetry.failEarly("inbound", { source, destination: local }, reason);
-  const { mesh, options, clock, tls } = path;
+  const { mesh, options, sessionMetrics } = path;
   const workload = await mesh.fetchWorkloadByPod(pod.info, options.workloadWaitMs);
   if (!workload || pod.signal.aborted) {
     socket.destroy();
@@ -50,7 +50,7 @@ export async function serveInboundSession(
       });
     };
     const accept = { socket, context, trustDomain, onConnect };
-    const session = await acceptTunnelSession({ tls, clock }, options.listener, accept);
+    const session = await acceptTunnelSession({ ...path, metrics: sessionMetrics }, options.listener, accept);
     onSession(session);
     await session.whenClosed;
   } catch (error) {

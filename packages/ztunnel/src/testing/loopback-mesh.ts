@@ -2,7 +2,12 @@
 // kernel would say of a redirected connection is said by the test.
 import { once } from "node:events";
 import net from "node:net";
-import { defaultTunnelDialerOptions, defaultTunnelListenerOptions } from "@hairpin/hbone";
+import {
+  createTunnelResetBudgets,
+  defaultTunnelDialerOptions,
+  defaultTunnelListenerOptions,
+  SessionMetrics,
+} from "@hairpin/hbone";
 import type { MeshState } from "@hairpin/shared/discovery";
 import { formatSpiffeId, type Identity, type SocketAddress, tryParseSocketAddress } from "@hairpin/shared/model";
 import { Drain, systemClock } from "@hairpin/shared/process";
@@ -55,6 +60,8 @@ export function createLoopbackMesh(mesh: MeshState, options: Partial<DataPathOpt
     table,
     telemetry: new ConnectionTelemetry({ metrics, accessLog: createAccessLog(logger), clock: systemClock }),
     tls,
+    sessionMetrics: new SessionMetrics(metrics),
+    resetBudgets: createTunnelResetBudgets(),
     contextFor: async (identity: Identity) => {
       const key = formatSpiffeId(identity);
       const context = contexts.get(key) ?? tls.createContext(authority.material(identity));

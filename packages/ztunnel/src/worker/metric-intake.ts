@@ -1,0 +1,34 @@
+import type { MetricChange, MetricRegistry } from "@hairpin/shared/telemetry";
+
+/** Brings one worker's metrics into main's registry: counters stay when the worker is gone, its part of the gauges goes. */
+export class MetricIntake {
+  readonly #registry: MetricRegistry;
+  /** What the worker has added to each gauge, by name and labels. */
+  readonly #gauges = new Map<string, { readonly metric: MetricChange; readonly labels: string; value: number }>();
+
+  constructor(registry: MetricRegistry) {
+    this.#registry = registry;
+  }
+
+  add(changes: readonly MetricChange[]): void {
+    this.#registry.addChanges(changes);
+    for (const metric of changes) {
+      if (metric.kind !== "gauge") continue;
+      for (const [labels, change] of metric.series) {
+        const key = `${metric.name}{${labels}}`;
+        const gauge = this.#gauges.get(key) ?? { metric, labels, value: 0 };
+        if (typeof change === "number") gauge.value += change;
+        this.#gauges.set(key, gauge);
+      }
+    }
+  }
+
+  /** The worker is gone, and what it had with it. */
+  end(): void {
+    const back = [...this.#gauges.values()].map(({ metric, labels, value }): MetricChange => {
+      return { ...metric, series: [[labels, -value]] };
+    });
+    this.#gauges.clear();
+    this.#registry.addChanges(back);
+  }
+}
