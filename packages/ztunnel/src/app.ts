@@ -21,7 +21,6 @@ import {
   type RootLogger,
   version,
 } from "@hairpin/shared/telemetry";
-import { createNodeTlsEngine } from "@hairpin/wire";
 import { configDump } from "./admin/config-dump.ts";
 import { adminRoutes } from "./admin/routes.ts";
 import type { ZtunnelConfig } from "./config.ts";
@@ -178,7 +177,7 @@ function dataPlaneComponent(
 
 function createDataPlane(config: ZtunnelConfig, components: WorkerDataPlaneComponents): DataPlane {
   if (config.workerThreads > 0) return new WorkerDataPlane(config, components);
-  return new ThreadDataPlane(config, { ...components, tls: createNodeTlsEngine() });
+  return new ThreadDataPlane(config, components);
 }
 
 function caComponent(client: { close(): void }): Component {

@@ -13,7 +13,7 @@ import type { MeshLookup } from "@hairpin/shared/discovery";
 import { parseIp } from "@hairpin/shared/model";
 import { type Clock, Drain, errorMessage } from "@hairpin/shared/process";
 import { createAccessLog, type Logger, type MetricRegistry } from "@hairpin/shared/telemetry";
-import type { TlsEngine } from "@hairpin/wire";
+import { createNodeTlsEngine } from "@hairpin/wire";
 import { podPorts, type ZtunnelConfig } from "./config.ts";
 import { ConnectionTable, type NodeConnections } from "./connection-table.ts";
 import type { DataPlane, DrainReport } from "./data-plane.ts";
@@ -36,7 +36,6 @@ const maxConnectionsPerListener = 20_000;
 export interface DataPlaneComponents {
   readonly mesh: MeshLookup;
   readonly store: CertificateProvider;
-  readonly tls: TlsEngine;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: MetricRegistry;
@@ -59,7 +58,9 @@ export class ThreadDataPlane implements DataPlane {
   #selfProxy: PodProxy | undefined;
 
   constructor(config: ZtunnelConfig, components: DataPlaneComponents) {
-    const { mesh, store, tls, clock, logger, metrics } = components;
+    const { mesh, store, clock, logger, metrics } = components;
+    // Its contexts never leave the thread that made them.
+    const tls = createNodeTlsEngine();
     this.#config = config;
     this.#table = new ConnectionTable({ mesh, clock }, policyWaitMs);
     this.#certificates = new LocalCertificates({ store, tls, mesh, clock }, config.nodeName);

@@ -3,7 +3,6 @@ import { openNetns } from "@hairpin/native";
 import { MeshState } from "@hairpin/shared/discovery";
 import { errorMessage, systemClock } from "@hairpin/shared/process";
 import { createLogger, MetricRegistry } from "@hairpin/shared/telemetry";
-import { createNodeTlsEngine } from "@hairpin/wire";
 import { ZtunnelError } from "../response-flag.ts";
 import { ThreadDataPlane } from "../thread-data-plane.ts";
 import { CallChannel, type CallPort } from "./call-channel.ts";
@@ -27,8 +26,7 @@ export function serveWorker(port: CallPort, { number, config, logLevels }: Worke
   const store = new RemoteCertificates((identity) => main.call("fetchCertificate", identity), clock);
   const log = createPostedLog((batch) => main.call("writeLog", batch));
   const logger = createLogger({ level: logLevels, format: config.log.format, destination: log });
-  const tls = createNodeTlsEngine();
-  const dataPlane = new ThreadDataPlane(config, { mesh, store, tls, clock, logger, metrics });
+  const dataPlane = new ThreadDataPlane(config, { mesh, store, clock, logger, metrics });
   const methods: WorkerMethods = {
     applyMesh(update) {
       try {
