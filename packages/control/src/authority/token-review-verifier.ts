@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { type Clock, errorMessage } from "@hairpin/shared/process";
 import { decodeJwt, type JWTPayload } from "jose";
 import { ControlError } from "../errors.ts";
-import type { KubernetesApi } from "../kubernetes/api-client.ts";
+import type { KubernetesApi } from "@hairpin/shared/kubernetes";
 import { type Caller, type TokenVerifier, tokenRefused } from "./caller.ts";
 
 const audience = "istio-ca";

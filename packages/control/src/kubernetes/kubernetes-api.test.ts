@@ -2,8 +2,7 @@ import { ManualClock, eventually, FakeApiServer } from "@hairpin/testkit";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { KubernetesObject } from "../collection/kubernetes-object.ts";
 import { fakeApiOf } from "../testing/fake-api.ts";
-import type { KubernetesApi, WatchEvent } from "./api-client.ts";
-import type { ApiError } from "./api-error.ts";
+import type { KubernetesApi, WatchEvent, ApiError } from "@hairpin/shared/kubernetes";
 
 interface ConfigMap extends KubernetesObject {
   readonly data?: Readonly<Record<string, string>>;

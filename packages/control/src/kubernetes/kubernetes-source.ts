@@ -3,8 +3,7 @@ import { type Kind, kindsRead, objectKey } from "../collection/kind.ts";
 import type { KubernetesObject } from "../collection/kubernetes-object.ts";
 import type { ObjectCollection } from "../collection/object-collection.ts";
 import type { ObjectSource } from "../source/object-source.ts";
-import type { Selection } from "./api-client.ts";
-import { ListWatch, type ListWatchComponents } from "./list-watch.ts";
+import { type Selection, ListWatch, type ListWatchComponents } from "@hairpin/shared/kubernetes";
 import { trimObject } from "./trim.ts";
 
 /** What is not asked for: pods that ended run nothing, have no address any more and get no certificate. */

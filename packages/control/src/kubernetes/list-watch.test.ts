@@ -3,7 +3,7 @@ import { FakeApiServer, ManualClock, eventually } from "@hairpin/testkit";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { KubernetesObject } from "../collection/kubernetes-object.ts";
 import { fakeApiOf } from "../testing/fake-api.ts";
-import { ListWatch } from "./list-watch.ts";
+import { ListWatch } from "@hairpin/shared/kubernetes";
 
 const configMap = (name: string, value = ""): object => ({
   apiVersion: "v1",

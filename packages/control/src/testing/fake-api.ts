@@ -1,7 +1,6 @@
 import { type Clock, systemClock } from "@hairpin/shared/process";
 import type { FakeApiServer } from "@hairpin/testkit";
-import type { KubernetesApi } from "../kubernetes/api-client.ts";
-import { createKubernetesApi } from "../kubernetes/kubernetes-api.ts";
+import { type KubernetesApi, createKubernetesApi } from "@hairpin/shared/kubernetes";
 
 /** A client of testkit's fake API server. */
 export function fakeApiOf(fake: FakeApiServer, clock: Clock = systemClock): KubernetesApi {

@@ -1,6 +1,6 @@
-import { type Clock, type Component, backoffMs, delay, errorCode, errorMessage } from "@hairpin/shared/process";
-import type { Logger } from "@hairpin/shared/telemetry";
-import type { KubernetesObject } from "../collection/kubernetes-object.ts";
+import { type Clock, type Component, backoffMs, delay, errorCode, errorMessage } from "../process/index.ts";
+import type { Logger } from "../telemetry/index.ts";
+import type { KubernetesObject } from "./kubernetes-object.ts";
 import type { KubernetesApi, ResourceKind, Selection, WatchEvent } from "./api-client.ts";
 import type { WatchMetrics } from "./watch-metrics.ts";
 

@@ -1,4 +1,4 @@
-import type { MetricRegistry } from "@hairpin/shared/telemetry";
+import type { MetricRegistry } from "../telemetry/index.ts";
 
 /** What list-watches count. */
 export interface WatchMetrics {

@@ -1,1 +1,0 @@
-export { ApiError, apiErrorFromStatus } from "@hairpin/shared/kubernetes";

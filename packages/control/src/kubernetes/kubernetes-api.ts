@@ -1,1 +1,0 @@
-export { createKubernetesApi } from "@hairpin/shared/kubernetes";
