@@ -1,7 +1,16 @@
 import { readdirSync } from "node:fs";
 import { policyFromWire, serviceFromWire, workloadFromWire } from "@hairpin/shared/discovery";
+import { systemClock } from "@hairpin/shared/process";
+import { noLogger } from "@hairpin/shared/telemetry";
+import { FakeApiServer, eventually } from "@hairpin/testkit";
 import { describe, expect, test } from "vitest";
-import { readGolden, renderGolden } from "./testdata/render-model.ts";
+import type { KubernetesObject } from "./collection/kubernetes-object.ts";
+import { ObjectCollection } from "./collection/object-collection.ts";
+import { KubernetesSource } from "./kubernetes/kubernetes-source.ts";
+import { createListSource } from "./source/list-source.ts";
+import type { ObjectSource } from "./source/object-source.ts";
+import { buildGolden, readGolden, renderGolden } from "./testdata/render-model.ts";
+import { fakeApiOf } from "./testing/fake-api.ts";
 
 /** What each golden pair shows. Every `testdata/*.in.yaml` must be named here. */
 const goldens: Readonly<Record<string, string>> = {
@@ -23,13 +32,46 @@ const goldens: Readonly<Record<string, string>> = {
   "enforcement-modes": "tells ztunnel to hairpin, to refuse or nothing",
 };
 
-describe("buildMeshModel", () => {
-  test.each(Object.entries(goldens))("%s: %s", async (name) => {
-    await expect(renderGolden(name)).toMatchFileSnapshot(`./testdata/${name}.out.yaml`);
-  });
+/** What a source delivered before it was stopped. */
+async function collect(create: (objects: ObjectCollection) => ObjectSource): Promise<ObjectCollection> {
+  const objects = new ObjectCollection();
+  const source = create(objects);
+  await source.start();
+  await eventually(() => expect(objects.synced).toBe(true));
+  await source.stop();
+  return objects;
+}
 
+/** The ways in which objects reach control; each must come to the same model. Manifests are lists once they have been read. */
+const sources: Readonly<Record<string, (objects: readonly KubernetesObject[]) => Promise<ObjectCollection>>> = {
+  manifests: async (given) =>
+    await collect((objects) =>
+      createListSource({ objects, clock: systemClock, logger: noLogger }, { name: "list", list: async () => given }),
+    ),
+  "the Kubernetes API": async (given) => {
+    await using fake = await FakeApiServer.start();
+    fake.put(...given);
+    const api = fakeApiOf(fake);
+    return await collect(
+      (objects) => new KubernetesSource({ api, objects, clock: systemClock, logger: noLogger }, { name: "kubernetes" }),
+    );
+  },
+};
+
+describe.each(Object.entries(sources))("buildMeshModel from %s", (_, deliver) => {
+  test.each(Object.entries(goldens))("%s: %s", async (name) => {
+    const golden = readGolden(name);
+    const model = buildGolden(golden, await deliver(golden.objects));
+    await expect(renderGolden(golden, model)).toMatchFileSnapshot(`./testdata/${name}.out.yaml`);
+  });
+});
+
+describe("buildMeshModel", () => {
   test.each(Object.keys(goldens))("%s: the data plane can read every message", (name) => {
-    const { ambient } = readGolden(name).model;
+    const golden = readGolden(name);
+    const objects = new ObjectCollection();
+    objects.replaceAll(golden.objects);
+    const { ambient } = buildGolden(golden, objects);
     for (const workload of ambient.workloadMessages) expect(workloadFromWire(workload).uid).toBe(workload.uid);
     for (const service of ambient.serviceMessages) expect(serviceFromWire(service).hostname).toBe(service.hostname);
     for (const policy of ambient.authorizations) expect(policyFromWire(policy).name).toBe(policy.name);

@@ -7,7 +7,7 @@ import { hairpinEnforcement, hairpinWaypoint, istioSecurity, istioWorkload } fro
 import { formatIp } from "@hairpin/shared/model";
 import { parseAllDocuments, stringify } from "yaml";
 import type { MeshConfig } from "../ambient/mesh-config.ts";
-import { ObjectCollection } from "../collection/object-collection.ts";
+import type { ObjectCollection } from "../collection/object-collection.ts";
 import type { KubernetesObject } from "../collection/kubernetes-object.ts";
 import { type MeshModel, buildMeshModel } from "../mesh-model.ts";
 
@@ -28,27 +28,34 @@ interface GoldenHeader {
   readonly acknowledged?: readonly string[];
 }
 
-/** Renders `testdata/<name>.in.yaml`. */
-export function renderGolden(name: string): string {
-  const { show, model } = readGolden(name);
-  const parts = Object.fromEntries(show.map((part) => [part, renderers[part](model)]));
-  return stringify(parts, { lineWidth: 0, aliasDuplicateObjects: false });
+/** A golden input: `testdata/<name>.in.yaml`. */
+export interface Golden extends GoldenHeader {
+  readonly objects: readonly KubernetesObject[];
 }
 
-export function readGolden(name: string): { readonly show: readonly Part[]; readonly model: MeshModel } {
+export function readGolden(name: string): Golden {
   const text = readFileSync(new URL(`${name}.in.yaml`, import.meta.url), "utf8");
   const [header, ...objects] = parseAllDocuments(text).map((document) => document.toJS() as unknown);
-  const { show, acknowledged = [] } = header as GoldenHeader;
-  return { show, model: buildFrom(objects as KubernetesObject[], acknowledged) };
+  return { ...(header as GoldenHeader), objects: (objects as KubernetesObject[]).map(withGeneration) };
 }
 
-function buildFrom(objects: readonly KubernetesObject[], acknowledged: readonly string[] = []): MeshModel {
-  const collection = new ObjectCollection();
-  collection.replaceAll(objects);
-  return buildMeshModel(collection.snapshot(), testMesh, {
+/** As every server counts it. */
+function withGeneration(object: KubernetesObject): KubernetesObject {
+  return { ...object, metadata: { generation: 1, ...object.metadata } };
+}
+
+/** The model of what a source delivered. */
+export function buildGolden({ acknowledged = [] }: Golden, objects: ObjectCollection): MeshModel {
+  return buildMeshModel(objects.snapshot(), testMesh, {
     acknowledgements: { hasAcknowledged: (key) => acknowledged.includes(key) },
     now: new Date("2026-01-01T00:00:00Z"),
   });
+}
+
+/** What `<name>.out.yaml` holds. */
+export function renderGolden({ show }: Golden, model: MeshModel): string {
+  const parts = Object.fromEntries(show.map((part) => [part, renderers[part](model)]));
+  return stringify(parts, { lineWidth: 0, aliasDuplicateObjects: false });
 }
 
 const renderers: Readonly<Record<Part, (model: MeshModel) => unknown>> = {
