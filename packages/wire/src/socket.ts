@@ -34,6 +34,7 @@ export class SocketChannel implements ByteChannel, RawSocketReceiver {
   #writing = false;
   #owesDrain = false;
   #writeState: "open" | "ending" | "ended" = "open";
+  #closeAfterEnd = false;
   #closing = false;
   #closeDelivered = false;
   #socketClosed = false;
@@ -47,6 +48,11 @@ export class SocketChannel implements ByteChannel, RawSocketReceiver {
     this.#socket.on("end", () => this.#deliver((handler) => handler.onEnd()));
     this.#socket.on("error", (error) => this.#fail(error));
     this.#socket.on("close", () => this.#onSocketClose());
+  }
+
+  /** The peer's IP; empty when the kernel no longer knows it. */
+  get remoteAddress(): string {
+    return this.#socket.remoteAddress ?? "";
   }
 
   get bytesRead(): number {
@@ -125,6 +131,17 @@ export class SocketChannel implements ByteChannel, RawSocketReceiver {
   }
 
   /**
+   * Like `end`, and closes when the kernel has everything, without waiting for the peer's FIN. For protocols that tell the
+   * end of their stream themselves, once both sides told it.
+   */
+  endAndClose(): void {
+    if (this.#closing) return;
+    this.#closeAfterEnd = true;
+    if (this.#writeState === "ended") this.close();
+    else this.end();
+  }
+
+  /**
    * Closes without RST and without waiting for the peer: what the kernel has still goes out, what waits here is dropped.
    * For protocols that tell the end of their stream themselves, as TLS does.
    */
@@ -176,7 +193,8 @@ export class SocketChannel implements ByteChannel, RawSocketReceiver {
   #endIfWritten(): void {
     if (this.#backlog.size > 0) return;
     this.#writeState = "ended";
-    this.#socket.end();
+    if (this.#closeAfterEnd) this.close();
+    else this.#socket.end();
   }
 
   #deliver(event: (handler: ByteChannelHandler) => void): void {

@@ -36,7 +36,7 @@ export interface SecureChannel extends ByteChannel {
  *
  * `accept` and `connect` take over the raw socket (connected, paused, without listeners): on failure it has been
  * destroyed, on success it belongs to the channel. Errors carry a `code`: `TLS_HANDSHAKE_TIMEOUT`,
- * `TLS_HANDSHAKE_FAILED`, `TLS_NO_ALPN`, `TLS_NO_PEER_CERTIFICATE`.
+ * `TLS_HANDSHAKE_FAILED`, `TLS_HANDSHAKE_QUEUE_FULL`, `TLS_NO_ALPN`, `TLS_NO_PEER_CERTIFICATE`.
  */
 export interface TlsEngine {
   readonly name: "node-tls" | "libssl";

@@ -87,6 +87,10 @@ describe("readUriSans", () => {
   it.each([
     { what: "two subjectAltName extensions", bytes: certificateWith(uriSans("a:b"), uriSans("c:d")) },
     { what: "a byte above 0x7f in a URI", bytes: certificateWith(uriSans("a:\u00e9")) },
+    {
+      what: "a directory name that is no structure",
+      bytes: certificateWithRawNames(der(0x30, der(0x84, Buffer.from("x")), uri("a:b"))),
+    },
     { what: "a constructed URI", bytes: certificateWithRawNames(der(0x30, der(0xa6, uri("a:b")))) },
     { what: "a name with a universal tag", bytes: certificateWithRawNames(der(0x30, der(0x16, Buffer.from("a:b")))) },
     {

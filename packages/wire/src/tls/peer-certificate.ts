@@ -13,6 +13,8 @@ const issuerUniqueIdTag = 0x81;
 const subjectUniqueIdTag = 0x82;
 const extensionsTag = 0xa3;
 const uriTag = 0x86;
+/** The others: otherName, rfc822Name, dNSName, x400Address, directoryName, ediPartyName, iPAddress, registeredID. */
+const otherNameTags: readonly number[] = [0xa0, 0x81, 0x82, 0xa3, 0xa4, 0xa5, 0x87, 0x88];
 
 /**
  * The URI names of a certificate's subjectAltName, byte-exact, in order; empty when there are none. Throws
@@ -80,9 +82,8 @@ function readUris(value: DerReader, der: Uint8Array): string[] {
   const uris: string[] = [];
   while (!names.done) {
     const name = names.next();
-    if ((name.tag & 0xc0) !== 0x80) throw malformed(`tag 0x${name.tag.toString(16)} is no GeneralName`);
     if (name.tag === uriTag) uris.push(readIa5String(der.subarray(name.start, name.end)));
-    else if (name.tag === (uriTag | 0x20)) throw malformed("constructed URI");
+    else if (!otherNameTags.includes(name.tag)) throw malformed(`tag 0x${name.tag.toString(16)} is no GeneralName`);
   }
   return uris;
 }
