@@ -25,7 +25,7 @@ export {
   type TunnelListenerOptions,
 } from "./options.ts";
 export { createTunnelResetBudgets, ResetBudgets, type BudgetHolder } from "./reset-budgets.ts";
-export { SessionMetrics, type SessionKind, type SessionLimit, type SessionSide } from "./session-metrics.ts";
+export { SessionMetrics, type SessionKind, type SessionSide } from "./session-metrics.ts";
 export { relay, type RelayCounters, type RelayResult } from "./relay.ts";
 export { TunnelDialer, type TunnelDialerComponents, type TunnelTarget } from "./tunnel-dialer.ts";
 export {

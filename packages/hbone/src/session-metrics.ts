@@ -1,6 +1,6 @@
 import { errorCode } from "@hairpin/shared/process";
 import type { CounterHandle, MetricFamily, MetricRegistry } from "@hairpin/shared/telemetry";
-import type { Http2Limit } from "@hairpin/wire";
+import { formatErrorCode, type Http2Limit, type Http2SessionHandler } from "@hairpin/wire";
 import { HboneError } from "./errors.ts";
 
 /** Whose connection: one that was accepted (`downstream`) or one that we dialled (`upstream`). */
@@ -19,6 +19,7 @@ export class SessionMetrics {
   readonly #refused: MetricFamily<"side" | "reason", CounterHandle>;
   readonly #failed: MetricFamily<"side" | "reason", CounterHandle>;
   readonly #limits: MetricFamily<"side" | "session" | "limit", CounterHandle>;
+  readonly #streamFaults: MetricFamily<"side" | "session" | "code", CounterHandle>;
 
   constructor(registry: MetricRegistry) {
     this.#refused = registry.counter({
@@ -36,6 +37,11 @@ export class SessionMetrics {
       help: "How often a limit of HTTP/2 bit.",
       labels: ["side", "session", "limit"],
     });
+    this.#streamFaults = registry.counter({
+      name: "hairpin_http2_stream_faults_total",
+      help: "Streams reset since the peer broke a rule on them.",
+      labels: ["side", "session", "code"],
+    });
   }
 
   /** A handshake failed or a peer was refused. `reason`: the error's `details.reason`. */
@@ -49,6 +55,14 @@ export class SessionMetrics {
     if (error === undefined) return;
     const code = errorCode(error) ?? "";
     this.#failed.handle({ side, reason: knownCode.test(code) ? code : "connection" }).add(1);
+  }
+
+  /** The session's part of what is counted; add it to the session's handler. */
+  sessionHandler(side: SessionSide, session: SessionKind): Pick<Http2SessionHandler, "onLimit" | "onStreamFault"> {
+    return {
+      onLimit: (limit) => this.limitHit(side, session, limit),
+      onStreamFault: (code) => this.#streamFaults.handle({ side, session, code: formatErrorCode(code) }).add(1),
+    };
   }
 
   limitHit(side: SessionSide, session: SessionKind, limit: SessionLimit): void {

@@ -142,7 +142,7 @@ function serveTunnels(
       },
       onSettings: () => watch.onSettings(),
       onHeaderBlock: (open) => watch.onHeaderBlock(open),
-      onLimit: (limit) => metrics?.limitHit("downstream", "tunnels", limit),
+      ...metrics?.sessionHandler("downstream", "tunnels"),
       onClose: (error) => {
         watch.stop();
         metrics?.sessionClosed("downstream", error);

@@ -55,7 +55,7 @@ export class TunnelSession implements PooledSession {
       handler: {
         onSettings: () => watch.onSettings(),
         onHeaderBlock: (open) => watch.onHeaderBlock(open),
-        onLimit: (limit) => metrics?.limitHit("upstream", "tunnels", limit),
+        ...metrics?.sessionHandler("upstream", "tunnels"),
         onGoaway: () => this.#becomeUnusable(),
         onClose: (error) => {
           watch.stop();

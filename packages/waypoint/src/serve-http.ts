@@ -1,10 +1,4 @@
-import {
-  defaultFrameTimerOptions,
-  FrameTimers,
-  type ResetBudgets,
-  type SessionLimit,
-  type SessionMetrics,
-} from "@hairpin/hbone";
+import { defaultFrameTimerOptions, FrameTimers, type ResetBudgets, type SessionMetrics } from "@hairpin/hbone";
 import { formatSocketAddress, type SocketAddress } from "@hairpin/shared/model";
 import { errorMessage, type Clock } from "@hairpin/shared/process";
 import type { Logger } from "@hairpin/shared/telemetry";
@@ -81,7 +75,6 @@ function serveHttp2(
   { clock, resetBudgets, sessionMetrics }: HttpServerComponents,
   onClosed: () => void,
 ): HttpConnection {
-  const count = (limit: SessionLimit): void => sessionMetrics.limitHit("downstream", "requests", limit);
   const session = createHttp2Session({
     role: "server",
     channel,
@@ -90,7 +83,7 @@ function serveHttp2(
       onStream,
       onSettings: () => timers.onSettings(),
       onHeaderBlock: (open) => timers.onHeaderBlock(open),
-      onLimit: count,
+      ...sessionMetrics.sessionHandler("downstream", "requests"),
       onClose: () => {
         timers.stop();
         onClosed();
@@ -98,7 +91,8 @@ function serveHttp2(
     },
   });
   const timers = new FrameTimers(session, clock, defaultFrameTimerOptions, ({ kind, message, errorCode }) => {
-    count(kind === "headers" ? "headersTimeout" : "settingsTimeout");
+    const limit = kind === "headers" ? "headersTimeout" : "settingsTimeout";
+    sessionMetrics.limitHit("downstream", "requests", limit);
     session.destroy(new Error(message), errorCode);
   });
   return { drain: () => session.shutdown() };

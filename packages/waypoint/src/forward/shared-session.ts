@@ -106,7 +106,7 @@ export class SharedSession {
       options: sessionOptions,
       handler: {
         onGoaway: () => this.retire(),
-        onLimit: (limit) => this.#metrics.limitHit("upstream", "requests", limit),
+        ...this.#metrics.sessionHandler("upstream", "requests"),
         onStreamClosed: () => this.#watchIdle(session),
         onClose: () => {
           this.#retired = true;

@@ -23,7 +23,7 @@ import type { HeaderList } from "./header-field.ts";
 import { checkRequestHead, checkResponseHead, findTrailerProblem } from "./header-rules.ts";
 import { HeaderSender } from "./header-sender.ts";
 import { LimitGuard } from "./limit-guard.ts";
-import { MessageReceiver } from "./message-receiver.ts";
+import { dependsOnItself, MessageReceiver } from "./message-receiver.ts";
 import type { Http2Limit, Http2Role, ResolvedHttp2Options } from "./options.ts";
 import { Output } from "./output.ts";
 import { PingTracker } from "./ping-tracker.ts";
@@ -45,6 +45,7 @@ export interface EngineEvents {
   onGoaway(goaway: Http2Goaway): void;
   onStreamClosed(): void;
   onLimit(limit: Http2Limit): void;
+  onStreamFault(errorCode: ErrorCode): void;
   /** Failed: every stream was closed, and our GOAWAY, if one helps, is in the output. Flush and end the channel. */
   onFailed(error: Error | undefined): void;
   /** Finished: flush and end the channel. */
@@ -227,7 +228,7 @@ export class Http2Engine implements FrameSink, StreamOwner {
       case FrameType.CONTINUATION:
         return this.#messages.onContinuation(this.#flags, source, start, end);
       case FrameType.PRIORITY:
-        return this.#onPriority(end - start);
+        return this.#onPriority(source, start, end);
       case FrameType.RST_STREAM:
         return this.#onReset(source, start, end);
       case FrameType.SETTINGS:
@@ -244,12 +245,19 @@ export class Http2Engine implements FrameSink, StreamOwner {
     }
   }
 
-  #onPriority(length: number): void {
+  /** Priorities are ignored (RFC 9113 §5.3.2), but not frames that make no sense (RFC 7540 §5.3.1, which older peers go by). */
+  #onPriority(source: Buffer, start: number, end: number): void {
     if (this.#streamId === 0) throw fault("PRIORITY on stream 0");
     this.#guard.spend("ignoredFrames");
-    if (length === 5) return;
     const stream = this.#streams.get(this.#streamId);
-    if (stream !== undefined) this.#resetStream(stream, ErrorCode.FRAME_SIZE_ERROR, "PRIORITY has a wrong size");
+    if (end - start !== 5) {
+      if (stream !== undefined) this.#resetStream(stream, ErrorCode.FRAME_SIZE_ERROR, "PRIORITY has a wrong size");
+      return;
+    }
+    if (!dependsOnItself(source, start, this.#streamId)) return;
+    // A stream that is not open cannot be reset.
+    if (stream === undefined) throw fault("PRIORITY depends on itself");
+    this.#resetStream(stream, ErrorCode.PROTOCOL_ERROR, "PRIORITY depends on itself");
   }
 
   #onReset(source: Buffer, start: number, end: number): void {
@@ -442,6 +450,7 @@ export class Http2Engine implements FrameSink, StreamOwner {
     if (stream.detached) return;
     this.#sendReset(stream.id, errorCode);
     this.#detach(stream);
+    this.#events.onStreamFault(errorCode);
     stream.close(streamFault(errorCode, `Stream ${stream.id}: ${reason}`));
     stream.deliver();
     this.#guard.spend("resets");

@@ -1,5 +1,5 @@
 import { ConnectionFault, ErrorCode } from "./error.ts";
-import { DEFAULT_TABLE_SIZE, Flag } from "./frame.ts";
+import { DEFAULT_TABLE_SIZE, Flag, MAX_STREAM_ID, readUint32 } from "./frame.ts";
 import { HeaderBlock } from "./header-block.ts";
 import type { HeaderList } from "./header-field.ts";
 import { checkRequestHead, checkResponseHead, findTrailerProblem, type HeadFacts } from "./header-rules.ts";
@@ -35,6 +35,8 @@ export class MessageReceiver {
   readonly #guard: LimitGuard;
   readonly #events: MessageReceiverEvents;
   readonly #block: HeaderBlock;
+  /** What is wrong with the priority of the block's HEADERS. */
+  #priorityProblem: string | undefined;
 
   constructor(
     role: Http2Role,
@@ -77,7 +79,11 @@ export class MessageReceiver {
       if (from === to) throw new ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "A padded frame has no pad length");
       to -= source[from++] as number;
     }
-    if ((flags & Flag.PRIORITY) !== 0) from += 5;
+    this.#priorityProblem = undefined;
+    if ((flags & Flag.PRIORITY) !== 0) {
+      from += 5;
+      if (from <= to && dependsOnItself(source, from - 5, streamId)) this.#priorityProblem = "it depends on itself";
+    }
     if (from > to) throw fault("Padding or priority is longer than its frame");
     this.#checkStreamId(streamId);
     const endStream = (flags & Flag.END_STREAM) !== 0;
@@ -151,7 +157,7 @@ export class MessageReceiver {
       this.#events.resetStream(stream, ErrorCode.ENHANCE_YOUR_CALM, "the header list is too large");
       return true;
     }
-    const reason = decoded.problem ?? problem;
+    const reason = decoded.problem ?? problem ?? this.#priorityProblem;
     if (reason === undefined) return false;
     this.#events.resetStream(stream, ErrorCode.PROTOCOL_ERROR, reason);
     return true;
@@ -194,6 +200,11 @@ export class MessageReceiver {
     this.#guard.hit("informationalHeads");
     this.#events.resetStream(stream, ErrorCode.ENHANCE_YOUR_CALM, "too many 1xx heads");
   }
+}
+
+/** RFC 7540 §5.3.1: the four bytes of a priority name the stream that they are of. */
+export function dependsOnItself(source: Buffer, start: number, streamId: number): boolean {
+  return (readUint32(source, start) & MAX_STREAM_ID) === streamId;
 }
 
 function fault(message: string): ConnectionFault {

@@ -70,6 +70,7 @@ class ChannelSession implements Http2Session {
       onGoaway: (goaway: Http2Goaway) => handler.onGoaway?.(goaway),
       onStreamClosed: () => handler.onStreamClosed?.(),
       onLimit: (limit: Http2Limit) => handler.onLimit?.(limit),
+      onStreamFault: (errorCode: ErrorCode) => handler.onStreamFault?.(errorCode),
       onFailed: (error: Error | undefined) => this.#endChannel(error),
       onFinished: () => this.#endChannel(undefined),
       wake: () => this.#wake(),

@@ -54,6 +54,8 @@ export interface Http2SessionHandler {
   onStreamClosed?(): void;
   /** A limit bit; the offender is reset, refused or cut besides. May come while a stream is read: only count. */
   onLimit?(limit: Http2Limit): void;
+  /** We reset a stream since the peer broke a rule on it; beside `onLimit` where the rule is a limit. Only count, as there. */
+  onStreamFault?(errorCode: number): void;
   /**
    * After a read: a header block is incomplete (`true`; again for a later one), or none is any more. The owner may time this out
    * against peers that dribble (slow CONTINUATIONs, CVE-2024-27983 and kin).

@@ -52,6 +52,7 @@ export class EngineHarness {
         onGoaway: ({ errorCode, lastStreamId }) => events.push(`goaway ${errorCode} ${lastStreamId}`),
         onStreamClosed: () => {},
         onLimit: () => {},
+        onStreamFault: () => {},
         onFailed: (error) => events.push(`failed ${(error as { code?: string } | undefined)?.code ?? "clean"}`),
         onFinished: () => events.push("finished"),
         wake: () => {},

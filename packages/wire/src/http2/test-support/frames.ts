@@ -1,7 +1,10 @@
 import { ByteWriter } from "../byte-writer.ts";
 import { FRAME_HEADER_BYTES, FrameType, readUint24, readUint32, writeFrameHeader, writeUint32 } from "../frame.ts";
-import { headerList } from "../header-field.ts";
+import { headerList, type HeaderField } from "../header-field.ts";
+import { HpackDecoder } from "../hpack-decoder.ts";
 import { HpackEncoder } from "../hpack-encoder.ts";
+
+export { CLIENT_PREFACE, Flag, FrameType, SettingId } from "../frame.ts";
 
 export interface RawFrame {
   readonly type: number;
@@ -46,6 +49,18 @@ export function block(fields: readonly (readonly [string, string])[]): Buffer {
   encoder.encode(headerList(fields), writer);
   // The first byte says that our table is empty; that is only true of this encoder.
   return Buffer.from(writer.bytes.subarray(1, writer.length));
+}
+
+/** Reads header blocks of one direction in their order; any size goes. */
+export function createBlockReader(): (block: Buffer) => readonly HeaderField[] {
+  const decoder = new HpackDecoder({ maxListBytes: Infinity, maxCount: Infinity });
+  return (bytes) => decoder.decode(bytes, 0, bytes.length).fields;
+}
+
+/** SETTINGS with these pairs of id and value. */
+export function settingsFrame(...pairs: readonly (readonly [id: number, value: number])[]): Buffer {
+  const payload = pairs.map(([id, value]) => Buffer.concat([Buffer.from([id >> 8, id & 255]), uint32(value)]));
+  return rawFrame(FrameType.SETTINGS, 0, 0, Buffer.concat(payload));
 }
 
 export const GET: readonly (readonly [string, string])[] = [
