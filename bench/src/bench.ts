@@ -15,6 +15,7 @@ import { ForeignCpu } from "./measure/foreign-cpu.ts";
 import { type Measure, measures } from "./measure/measures.ts";
 import type { BenchOptions } from "./options.ts";
 import { UsageError } from "./options.ts";
+import { runProfiles } from "./profile/run-profiles.ts";
 import { describeMachine } from "./report/machine.ts";
 import type { BenchResults, LaneResult } from "./report/results.ts";
 import { maxForeignShare, type Sample, summarize } from "./report/statistics.ts";
@@ -39,6 +40,7 @@ export async function runBench({ options, directory, hostProc }: InsideOrder): P
   const begin = performance.now();
   await createNetwork();
   const arena = new Arena({ load: await buildLoadGenerator(directory) }, options, directory);
+  if (options.profile) return await runProfiles(arena);
   const contestants: Contestant[] = [];
   for (const lane of chosen.lanes) contestants.push(await enter(lane, arena));
   const foreign = new ForeignCpu(hostProc);

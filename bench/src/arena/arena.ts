@@ -33,6 +33,7 @@ export class Arena {
   readonly load: LoadGenerator;
   #control: Promise<ControlPlane> | undefined;
   #lanes = 0;
+  #agents = 0;
 
   constructor(components: { readonly load: LoadGenerator }, options: BenchOptions, directory: string) {
     this.load = components.load;
@@ -73,7 +74,7 @@ export class Arena {
   }
 
   nodeAgent(name: string): NodeAgent {
-    const socketPath = join(this.directory, `${name}.sock`);
+    const socketPath = join(this.directory, `${name}-${++this.#agents}.sock`);
     const zds = new ZdsServer(socketPath, noLogger);
     zds.start();
     return {
