@@ -82,6 +82,8 @@ export function handshakeFailureReason(error: unknown): string {
   switch (errorCode(error)) {
     case "TLS_HANDSHAKE_TIMEOUT":
       return "handshake-timeout";
+    case "TLS_HANDSHAKE_QUEUE_FULL":
+      return "handshake-queue";
     case "TLS_NO_ALPN":
       return "no-alpn";
     case "TLS_NO_PEER_CERTIFICATE":

@@ -126,7 +126,9 @@ export class SessionPool<S extends PooledSession> {
       this.#remove(key, session);
       session.close();
     };
-    this.#idleTimers.set(session, this.#clock.setTimer(this.#options.idleReleaseMs, release));
+    // A peer that allows no stream now would collect a session for each dial.
+    const idleMs = session.capacity === 0 ? 0 : this.#options.idleReleaseMs;
+    this.#idleTimers.set(session, this.#clock.setTimer(idleMs, release));
   }
 
   #remove(key: string, session: S): void {
