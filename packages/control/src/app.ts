@@ -20,24 +20,20 @@ import {
 import { type GrpcListener, createDeltaXdsServer, listenGrpc } from "@hairpin/shared/xds";
 import type { TokenVerifier } from "./authority/caller.ts";
 import { createCertificateService } from "./authority/certificate-service.ts";
-import { createLocalTokenVerifier } from "./authority/local-token-verifier.ts";
-import { openRootAuthority } from "./authority/root-authority.ts";
 import { issueOwnServerCertificate } from "./authority/server-certificate.ts";
 import type { SigningAuthority } from "./authority/signing-authority.ts";
 import { ObjectCollection } from "./collection/object-collection.ts";
 import type { ControlConfig } from "./config.ts";
-import { createManifestSource } from "./manifest-source.ts";
 import { MeshLoop } from "./mesh-loop.ts";
 import { type ClientRole, checkNode, createAuthenticator, impliedNames, scopeOf } from "./push/client-role.ts";
+import { createPlatform } from "./platform.ts";
 import { Publisher } from "./push/publisher.ts";
 import { pushOrder } from "./push/type-urls.ts";
 import { WaypointReadiness } from "./push/waypoint-readiness.ts";
 import { registerXdsMetrics } from "./push/xds-metrics.ts";
 import { SecureListener, type ServingTls } from "./secure-listener.ts";
 import type { ObjectSource } from "./source/object-source.ts";
-import { StoreSource } from "./source/store-source.ts";
 import { type StatusSink, StatusWriter } from "./status/status-writer.ts";
-import { createStoreStatusSink } from "./status/store-status-sink.ts";
 
 /** What may be given instead of what the configuration asks for. */
 export interface ControlComponents {
@@ -55,8 +51,8 @@ export interface RunningControl extends RunningComponents {
   /** Ports in use. */
   readonly ports: { readonly secureXds: number; readonly metrics: number; readonly readiness: number };
   readonly rootBundlePem: string;
-  /** Where `root-cert.pem` is. */
-  readonly rootPath: string;
+  /** Where `root-cert.pem` is; undefined on Kubernetes. */
+  readonly rootPath: string | undefined;
 }
 
 /** Starts control; resolves when the first push has been prepared and every port listens. */
@@ -68,12 +64,11 @@ export async function startControl(
   const logger = given.logger ?? createLogger({ level: config.log.level, format: config.log.format, scope: "control" });
   logger.info("control starts", { config: JSON.stringify(config.described) });
 
-  const root = await openRootAuthority(config.caDir, clock);
-  if (root.created) logger.info("root certificate created", { path: root.rootPath });
-  const tokens = given.tokens ?? (await createLocalTokenVerifier(config.tokenKeyPem, clock));
-
   const objects = new ObjectCollection();
-  const source = given.createSource?.(objects) ?? createSource(config, { objects, clock, logger });
+  const platform = await createPlatform(config, { objects, clock, logger, metrics });
+  const { authorities, leadership } = platform;
+  const { tokens = platform.tokens, statusSink = platform.statusSink } = given;
+  const source = given.createSource?.(objects) ?? platform.source;
   const xds = createDeltaXdsServer<ClientRole>(
     { clock, logger: logger.child("xds") },
     {
@@ -87,7 +82,7 @@ export async function startControl(
   registerProcessMetrics(metrics);
   registerXdsMetrics(metrics, xds, objects);
   const certificates = createCertificateService(
-    { authorities: root, tokens, objects, metrics, logger: logger.child("ca") },
+    { authorities, tokens, objects, metrics, logger: logger.child("ca") },
     { config: config.mesh, maxTtlMs: config.maxCertificateTtlMs },
   );
   const services = [xds.service, certificates];
@@ -97,7 +92,8 @@ export async function startControl(
       objects,
       publisher: new Publisher({ server: xds, clock }),
       readiness: new WaypointReadiness(xds),
-      statuses: new StatusWriter({ sink: given.statusSink ?? createSink(config, logger), clock, logger }),
+      statuses: new StatusWriter({ sink: statusSink, leadership, clock, logger }),
+      leadership,
       clock,
       metrics,
       logger,
@@ -106,7 +102,7 @@ export async function startControl(
   );
   const secure = new SecureListener(
     {
-      issue: () => issueServing(root.current, config, clock),
+      issue: () => issueServing(authorities.current, config, clock),
       services,
       whenServing: () => mesh.whenPublished(),
       clock,
@@ -135,44 +131,25 @@ export async function startControl(
     [
       metricsServer,
       readyServer,
+      ...platform.foundation,
       { name: source.name, start: () => source.start(), stop: () => source.stop() },
       mesh,
       { name: "xds", start: async () => {}, stop: async () => xds.close() },
       secure,
       ...(config.ports.plaintextXds === undefined ? [] : [plaintextComponent(config.ports.plaintextXds, services)]),
+      ...platform.controllers,
     ],
     given.handleSignals === false ? { logger, signals: { on: () => {}, off: () => {} } } : { logger },
   );
   serving.done();
   const ports = { secureXds: secure.port, metrics: metricsServer.port, readiness: readyServer.port };
-  return { ...running, ports, rootBundlePem: root.current.authority.rootBundlePem, rootPath: root.rootPath };
+  return { ...running, ports, rootBundlePem: authorities.current.authority.rootBundlePem, rootPath: platform.rootPath };
 }
 
 /** As {@link startControl}, until a signal stops it. */
 export async function runControl(config: ControlConfig): Promise<void> {
   const control = await startControl(config);
   await control.stopped;
-}
-
-function createSource(
-  { source }: ControlConfig,
-  components: { readonly objects: ObjectCollection; readonly clock: Clock; readonly logger: Logger },
-): ObjectSource {
-  return source.kind === "store"
-    ? new StoreSource(components, { socketPath: source.socketPath })
-    : createManifestSource(components, source.folder);
-}
-
-/** Files have no status. */
-function createSink({ source }: ControlConfig, logger: Logger): StatusSink {
-  if (source.kind === "store") return createStoreStatusSink(source.socketPath);
-  return {
-    write: async ({ kind, namespace = "", name, conditions }) => {
-      for (const { type, status, reason, message } of conditions)
-        logger.debug("condition", { object: `${kind} ${namespace}/${name}`, type, status, reason, message });
-      await Promise.resolve();
-    },
-  };
 }
 
 /** The certificate of our own ports, and the roots of clients that come with one. */

@@ -13,8 +13,7 @@ describe("readConfig", () => {
     const config = readConfig(enough, readFile);
     expect(config).toMatchObject({
       source: { kind: "store", socketPath: "/run/store.sock" },
-      caDir: "/ca",
-      tokenKeyPem: "PEM",
+      localAuthority: { caDir: "/ca", tokenKeyPem: "PEM" },
       maxCertificateTtlMs: 24 * 3600 * 1000,
       ports: { secureXds: 15012, plaintextXds: undefined, metrics: 15014, readiness: 8080 },
       mesh: {
@@ -47,6 +46,20 @@ describe("readConfig", () => {
     expect(config.maxCertificateTtlMs).toBe(3_600_000);
     expect(config.ports.plaintextXds).toBe(15010);
     expect(config.listenIp).toBe("10.0.0.1");
+  });
+
+  test("on Kubernetes needs neither CA folder nor token key, but a way to the API server", () => {
+    const inPod = { KUBERNETES_SERVICE_HOST: "10.96.0.1", KUBERNETES_SERVICE_PORT: "6443", POD_NAME: "control-abc" };
+    expect(readConfig({ HAIRPIN_SOURCE: "kubernetes", ...inPod })).toMatchObject({
+      source: { kind: "kubernetes", server: { kind: "in-cluster", host: "10.96.0.1", port: 6443 } },
+      localAuthority: undefined,
+      replicaName: "control-abc",
+    });
+    expect(readConfig({ HAIRPIN_SOURCE: "kubernetes:/home/me/.kube/config" }).source).toEqual({
+      kind: "kubernetes",
+      server: { kind: "kubeconfig", path: "/home/me/.kube/config" },
+    });
+    expect(() => readConfig({ HAIRPIN_SOURCE: "kubernetes" })).toThrow(/needs a kubeconfig outside of a cluster/);
   });
 
   test("tells all mistakes at once", () => {

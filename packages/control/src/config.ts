@@ -1,3 +1,4 @@
+import { hostname } from "node:os";
 import { ConfigReader } from "@hairpin/shared/process";
 import type { MeshConfig, NamespacedAccount } from "./ambient/mesh-config.ts";
 
@@ -10,15 +11,29 @@ const maxSecretTtlMs = 90 * dayMs;
 
 export type SourceConfig =
   | { readonly kind: "store"; readonly socketPath: string }
-  | { readonly kind: "manifests"; readonly folder: string };
+  | { readonly kind: "manifests"; readonly folder: string }
+  | { readonly kind: "kubernetes"; readonly server: ApiServerConfig };
+
+export type ApiServerConfig =
+  | { readonly kind: "kubeconfig"; readonly path: string }
+  /** As every pod reaches it. */
+  | { readonly kind: "in-cluster"; readonly host: string; readonly port: number };
+
+/** What a cluster has and a local mesh needs files for. */
+export interface LocalAuthorityConfig {
+  readonly caDir: string;
+  /** PEM (SPKI) of the key that verifies local tokens. */
+  readonly tokenKeyPem: string;
+}
 
 /** All settings of control; nothing else is read from the environment. */
 export interface ControlConfig {
   readonly mesh: MeshConfig;
   readonly source: SourceConfig;
-  readonly caDir: string;
-  /** PEM (SPKI) of the key that verifies local tokens. */
-  readonly tokenKeyPem: string;
+  /** Undefined on Kubernetes: the CA is in Secrets, tokens are asked about. */
+  readonly localAuthority: LocalAuthorityConfig | undefined;
+  /** Of this replica, among the others that may write. */
+  readonly replicaName: string;
   /** Certificates live no longer than this, whatever is asked. */
   readonly maxCertificateTtlMs: number;
   readonly listenIp: string;
@@ -43,6 +58,7 @@ export function readConfig(
   const trustedNodeAccounts = reader
     .list("CA_TRUSTED_NODE_ACCOUNTS", ["istio-system/ztunnel"])
     .flatMap((text) => parseAccount(text, reader));
+  const source = parseSource(reader.string("HAIRPIN_SOURCE"), reader);
   const config = {
     mesh: {
       clusterId: reader.string("CLUSTER_ID", "Kubernetes"),
@@ -52,9 +68,12 @@ export function readConfig(
       network: reader.string("NETWORK", ""),
       trustedNodeAccounts,
     },
-    source: parseSource(reader.string("HAIRPIN_SOURCE"), reader),
-    caDir: reader.string("CA_DIR"),
-    tokenKeyPem: requiredFile("TOKEN_KEY", reader),
+    source,
+    localAuthority:
+      source.kind === "kubernetes"
+        ? undefined
+        : { caDir: reader.string("CA_DIR"), tokenKeyPem: requiredFile("TOKEN_KEY", reader) },
+    replicaName: reader.string("POD_NAME", hostname()),
     maxCertificateTtlMs: reader.durationMs("SECRET_TTL", dayMs, { min: 1000, max: maxSecretTtlMs }),
     listenIp: reader.string("LISTEN_IP", "0.0.0.0"),
     ports: {
@@ -77,8 +96,22 @@ function parseSource(text: string, reader: ConfigReader): SourceConfig {
   const path = rest.join(":");
   if (kind === "store" && path !== "") return { kind: "store", socketPath: path };
   if (kind === "manifests" && path !== "") return { kind: "manifests", folder: path };
-  if (text !== "") reader.mistake("HAIRPIN_SOURCE", text, "is not accepted: give store:<socket> or manifests:<folder>");
+  if (kind === "kubernetes") return { kind: "kubernetes", server: parseServer(path, reader) };
+  if (text !== "")
+    reader.mistake(
+      "HAIRPIN_SOURCE",
+      text,
+      "is not accepted: give kubernetes, kubernetes:<kubeconfig>, store:<socket> or manifests:<folder>",
+    );
   return { kind: "store", socketPath: "" };
+}
+
+function parseServer(kubeconfigPath: string, reader: ConfigReader): ApiServerConfig {
+  if (kubeconfigPath !== "") return { kind: "kubeconfig", path: kubeconfigPath };
+  const host = reader.optionalString("KUBERNETES_SERVICE_HOST");
+  if (host === undefined)
+    reader.mistake("HAIRPIN_SOURCE", "kubernetes", "needs a kubeconfig outside of a cluster: kubernetes:<kubeconfig>");
+  return { kind: "in-cluster", host: host ?? "", port: reader.port("KUBERNETES_SERVICE_PORT", 443) };
 }
 
 function parseAccount(text: string, reader: ConfigReader): NamespacedAccount[] {

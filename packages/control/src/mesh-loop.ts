@@ -6,6 +6,7 @@ import { Recomputation } from "./collection/recomputation.ts";
 import { type MeshModel, buildMeshModel } from "./mesh-model.ts";
 import type { Publisher } from "./push/publisher.ts";
 import type { WaypointReadiness } from "./push/waypoint-readiness.ts";
+import type { Leadership } from "./status/leadership.ts";
 import type { StatusWriter } from "./status/status-writer.ts";
 
 /**
@@ -43,7 +44,8 @@ export class MeshLoop implements Component {
 
   async start(): Promise<void> {
     const request = (): void => this.#recomputation.request();
-    this.#endings = [this.#components.objects.onChange(request), this.#components.readiness.watch(request)];
+    const { objects, readiness, leadership } = this.#components;
+    this.#endings = [objects.onChange(request), readiness.watch(request), leadership.onChange(request)];
     request();
     await Promise.resolve();
   }
@@ -98,6 +100,7 @@ export interface MeshLoopComponents {
   readonly publisher: Publisher;
   readonly readiness: WaypointReadiness;
   readonly statuses: StatusWriter;
+  readonly leadership: Leadership;
   readonly clock: Clock;
   readonly metrics: MetricRegistry;
   readonly logger: Logger;

@@ -45,9 +45,8 @@ export class ObjectCollection {
 
   /** Makes one kind exactly these objects. A source that lists kind by kind says with {@link markSynced} when it has all. */
   replaceKind(kind: Kind, objects: readonly KubernetesObject[]): void {
-    const held = this.#byKind.get(kind)?.size ?? 0;
     this.#byKind.set(kind, new Map(objects.map((object) => [objectKey(object), object])));
-    if (held + objects.length > 0) this.#changed();
+    this.#changed();
   }
 
   /** Everything has been delivered once. */

@@ -2,7 +2,12 @@ import type { AmbientModel, CoveredPod } from "../ambient/ambient-model.ts";
 import { hbonePort } from "../ambient/mesh-config.ts";
 import { useWaypointLabel } from "../ambient/waypoint/binding.ts";
 import type { Unenforced } from "../ambient/waypoint/enforcement.ts";
-import { type WaypointRecord, boundCondition, waypointClassName } from "../ambient/waypoint/waypoint-record.ts";
+import {
+  type WaypointRecord,
+  boundCondition,
+  isOwnClass,
+  waypointClassName,
+} from "../ambient/waypoint/waypoint-record.ts";
 import { label } from "../collection/label-match.ts";
 import type { Snapshot } from "../collection/snapshot.ts";
 import { type ConditionInit, type StatusUpdate, condition, listNames } from "./status-update.ts";
@@ -24,7 +29,7 @@ export function gatewayConditions(snapshot: Snapshot, model: AmbientModel): Stat
       return { object: waypoint.gateway, conditions };
     });
   const gatewayClass = snapshot.find("GatewayClass", "", waypointClassName);
-  if (gatewayClass === undefined) return gateways;
+  if (gatewayClass === undefined || !isOwnClass(gatewayClass)) return gateways;
   const handled = condition("Accepted", true, "Accepted", "Handled by Hairpin");
   return [...gateways, { object: gatewayClass, conditions: [handled] }];
 }

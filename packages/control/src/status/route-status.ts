@@ -6,7 +6,7 @@ import { describeUnmanaged, isManaged } from "./service-coverage.ts";
 import { type ConditionInit, type StatusUpdate, condition, listNames } from "./status-update.ts";
 
 /** As Istio signs the parents of mesh routes. */
-const routeControllerName = "istio.io/gateway-controller";
+export const routeControllerName = "istio.io/gateway-controller";
 
 /** `status.parents` of every route: other controllers' entries stay, ours are replaced. `now` stamps conditions that flip. */
 export function routeStatuses(attachments: RouteAttachments, model: AmbientModel, now: Date): StatusUpdate[] {

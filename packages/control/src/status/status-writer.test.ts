@@ -3,6 +3,7 @@ import { ManualClock } from "@hairpin/testkit";
 import { beforeEach, describe, expect, test } from "vitest";
 import type { KubernetesObject } from "../collection/kubernetes-object.ts";
 import { aServiceObject } from "../testing/objects.ts";
+import type { Leadership } from "./leadership.ts";
 import { StatusWriter, type StatusWrite } from "./status-writer.ts";
 import { type StatusUpdate, condition } from "./status-update.ts";
 
@@ -16,17 +17,19 @@ describe("StatusWriter", () => {
   let writes: StatusWrite[];
   let failures: number;
   let writer: StatusWriter;
+  let leadership: { leading: boolean; onChange: Leadership["onChange"] };
   beforeEach(() => {
     clock = new ManualClock();
     writes = [];
     failures = 0;
+    leadership = { leading: true, onChange: () => () => {} };
     const sink = {
       write: async (write: StatusWrite): Promise<void> => {
         writes.push(write);
         if (failures-- > 0) throw new Error("store is away");
       },
     };
-    writer = new StatusWriter({ sink, clock, logger: noLogger });
+    writer = new StatusWriter({ sink, leadership, clock, logger: noLogger });
   });
 
   test("writes a condition with the generation it was decided for, once", async () => {
@@ -90,6 +93,27 @@ describe("StatusWriter", () => {
     await clock.advance(1000);
     await writer.whenIdle();
     expect(writes.map(({ conditions }) => conditions[0]?.message)).toEqual(["old", "new"]);
+  });
+
+  test("writes nothing without the lead, and everything once it has it", async () => {
+    leadership.leading = false;
+    writer.update([{ object: service, conditions: [bound("a")] }]);
+    await writer.whenIdle();
+    expect(writes).toEqual([]);
+    leadership.leading = true;
+    writer.update([{ object: service, conditions: [bound("a")] }]);
+    await writer.whenIdle();
+    expect(writes).toHaveLength(1);
+  });
+
+  test("gives up a retry when the lead is lost", async () => {
+    failures = Infinity;
+    writer.update([{ object: service, conditions: [bound("a")] }]);
+    await clock.advance(0);
+    leadership.leading = false;
+    await clock.advance(10_000);
+    await writer.whenIdle();
+    expect(writes).toHaveLength(1);
   });
 
   test("stops while a write is being retried", async () => {

@@ -2,6 +2,7 @@ import type { Clock } from "@hairpin/shared/process";
 import { delay, errorMessage } from "@hairpin/shared/process";
 import type { Logger } from "@hairpin/shared/telemetry";
 import type { Condition, KubernetesObject } from "../collection/kubernetes-object.ts";
+import type { Leadership } from "./leadership.ts";
 import { ownConditionTypes } from "./own-conditions.ts";
 import type { StatusUpdate } from "./status-update.ts";
 
@@ -34,6 +35,7 @@ const maxWritesAtOnce = 8;
  */
 export class StatusWriter {
   readonly #sink: StatusSink;
+  readonly #leadership: Leadership;
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #stopped = new AbortController();
@@ -44,14 +46,25 @@ export class StatusWriter {
   /** By object: the write under way; never two for one object, or the older could land last. */
   readonly #active = new Map<string, Promise<void>>();
 
-  constructor(components: { readonly sink: StatusSink; readonly clock: Clock; readonly logger: Logger }) {
+  constructor(components: {
+    readonly sink: StatusSink;
+    readonly leadership: Leadership;
+    readonly clock: Clock;
+    readonly logger: Logger;
+  }) {
     this.#sink = components.sink;
+    this.#leadership = components.leadership;
     this.#clock = components.clock;
     this.#logger = components.logger;
   }
 
-  /** Everything that control says now; statuses of objects not named are left alone. */
+  /** Everything that control says now; statuses of objects not named are left alone. Nothing is written without the lead. */
   update(updates: readonly StatusUpdate[]): void {
+    if (!this.#leadership.leading) {
+      this.#queue.clear();
+      this.#written.clear();
+      return;
+    }
     const named = new Set<string>();
     for (const update of merged(updates)) {
       const key = keyOf(update.object);
@@ -82,9 +95,13 @@ export class StatusWriter {
     await this.whenIdle();
   }
 
+  get #mayWrite(): boolean {
+    return this.#leadership.leading && !this.#stopped.signal.aborted;
+  }
+
   #start(): void {
     for (const key of this.#queue.keys()) {
-      if (this.#active.size >= maxWritesAtOnce || this.#stopped.signal.aborted) return;
+      if (this.#active.size >= maxWritesAtOnce || !this.#mayWrite) return;
       if (this.#active.has(key)) continue;
       const work = this.#writeLatest(key).finally(() => {
         this.#active.delete(key);
@@ -97,7 +114,7 @@ export class StatusWriter {
   /** Until a write succeeds; each attempt is with the newest status. */
   async #writeLatest(key: string): Promise<void> {
     let write = this.#queue.get(key);
-    for (let attempt = 0; write !== undefined && !this.#stopped.signal.aborted; attempt++) {
+    for (let attempt = 0; write !== undefined && this.#mayWrite; attempt++) {
       this.#queue.delete(key);
       try {
         return await this.#sink.write(write);

@@ -150,8 +150,8 @@ function testConfig(folder: string, tokenKeyPem: string): ControlConfig {
   return {
     mesh: testMesh,
     source: { kind: "manifests", folder },
-    caDir: join(folder, "ca"),
-    tokenKeyPem,
+    localAuthority: { caDir: join(folder, "ca"), tokenKeyPem },
+    replicaName: "control-0",
     maxCertificateTtlMs: 24 * 3600 * 1000,
     listenIp: "127.0.0.1",
     ports: { secureXds: 0, plaintextXds: undefined, metrics: 0, readiness: 0 },

@@ -25,7 +25,7 @@ const waypointClass: KubernetesObject = {
   apiVersion: "gateway.networking.k8s.io/v1",
   kind: "GatewayClass",
   metadata: { name: "istio-waypoint" },
-  spec: { controllerName: "istio.io/mesh-controller" },
+  spec: { controllerName: "hairpin.mesh/waypoint-controller" },
 };
 
 function controlObjects(config: DaemonConfig): readonly KubernetesObject[] {

@@ -1,6 +1,6 @@
 import { type Identity, parseIp, serviceHostname } from "@hairpin/shared/model";
 import type { GatewayAddress } from "@hairpin/shared/model";
-import type { Gateway } from "../../collection/kubernetes-object.ts";
+import type { Gateway, GatewayClass } from "../../collection/kubernetes-object.ts";
 import { annotation, label } from "../../collection/label-match.ts";
 import type { Snapshot } from "../../collection/snapshot.ts";
 import { type Problem, buildEach } from "../build-each.ts";
@@ -8,6 +8,8 @@ import { accountOf } from "../pod.ts";
 import { type MeshConfig, hbonePort, identityOf } from "../mesh-config.ts";
 
 export const waypointClassName = "istio-waypoint";
+/** In a class of that name another controller's name means that its Gateways are not ours. */
+export const waypointControllerName = "hairpin.mesh/waypoint-controller";
 export const gatewayNameLabel = "gateway.networking.k8s.io/gateway-name";
 export const managedLabel = "gateway.istio.io/managed";
 const waypointForLabel = "istio.io/waypoint-for";
@@ -70,8 +72,8 @@ function buildWaypoint(
   const namespace = gateway.metadata.namespace ?? "";
   const key = `${namespace}/${name}`;
   const className = gateway.spec?.gatewayClassName ?? "";
-  const owned = className === waypointClassName;
   const gatewayClass = snapshot.find("GatewayClass", "", className);
+  const owned = className === waypointClassName && (gatewayClass === undefined || isOwnClass(gatewayClass));
   const declared = label(gateway, waypointForLabel) ?? (gatewayClass && label(gatewayClass, waypointForLabel));
   const ready = isReady(gateway);
   const acknowledged = acknowledgements.hasAcknowledged(key, gateway.metadata.uid ?? "");
@@ -89,6 +91,10 @@ function buildWaypoint(
     identities: owned ? [waypointIdentity(gateway, config)] : foreignIdentities(gateway, snapshot, config),
     effective: hasCondition(gateway, boundCondition, "True") || (ready && acknowledged),
   };
+}
+
+export function isOwnClass({ spec }: GatewayClass): boolean {
+  return spec?.controllerName === waypointControllerName;
 }
 
 /** The service account that replicas of an owned waypoint run as: its name, unless an annotation says otherwise. */
