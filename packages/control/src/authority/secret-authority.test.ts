@@ -58,7 +58,7 @@ describe("SecretAuthority", () => {
     expect(new Set(replicas.map(bundleOf)).size).toBe(1);
     expect(new Set(replicas.map(issuerOf)).size).toBe(1);
     const again = await open();
-    expect(bundleOf(again)).toBe(bundleOf(replicas[0]!));
+    expect(bundleOf(again)).toBe(bundleOf(replicas[0]));
   });
 
   test("prefers a CA that was plugged in, and sends its intermediate", async () => {

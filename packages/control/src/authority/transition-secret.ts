@@ -5,7 +5,7 @@ import type { Clock } from "@hairpin/shared/process";
 import { ControlError } from "../errors.ts";
 import type { Secret } from "./ca-secret.ts";
 import { type TransitionState, type TrustedRoot, bundleOf } from "./root-transition.ts";
-import { type CaMaterial, createSigningAuthority } from "./signing-authority.ts";
+import { createSigningAuthority } from "./signing-authority.ts";
 
 export const stateSecretName = "hairpin-ca-state";
 const stateKey = "state.json";
@@ -25,18 +25,8 @@ export function buildStateSecret(namespace: string, { signing, roots }: Transiti
 export function readStateSecret({ data, metadata }: Secret, clock: Clock): TransitionState {
   try {
     const value: unknown = JSON.parse(Buffer.from(data?.[stateKey] ?? "", "base64").toString("utf8"));
-    const { signing, roots } = value as { readonly signing: CaMaterial; readonly roots: readonly TrustedRoot[] };
-    const state = {
-      signing: {
-        signing: {
-          certificatePem: String(signing.signing.certificatePem),
-          privateKeyPem: String(signing.signing.privateKeyPem),
-        },
-        intermediatesPem: String(signing.intermediatesPem),
-        rootsPem: String(signing.rootsPem),
-      },
-      roots: roots.map(readRoot),
-    };
+    const { signing, roots } = value as TransitionState;
+    const state = { signing, roots: roots.map(readRoot) };
     createSigningAuthority(state.signing, bundleOf(state), clock);
     return state;
   } catch (cause) {
@@ -48,5 +38,5 @@ export function readStateSecret({ data, metadata }: Secret, clock: Clock): Trans
 function readRoot({ pem, introducedAt, retiresAt }: TrustedRoot): TrustedRoot {
   if (!Number.isFinite(introducedAt) || (retiresAt !== undefined && !Number.isFinite(retiresAt)))
     throw new Error("a root has no date");
-  return { pem: String(pem), introducedAt, ...(retiresAt === undefined ? {} : { retiresAt }) };
+  return { pem, introducedAt, ...(retiresAt === undefined ? {} : { retiresAt }) };
 }

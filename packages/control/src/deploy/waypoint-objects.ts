@@ -13,7 +13,8 @@ import type { Gateway } from "../collection/kubernetes-object.ts";
 import type { AppliedMeta, AppliedObject, EnvironmentVariable, VolumeMount } from "./applied-object.ts";
 
 const gatewayClassLabel = "gateway.networking.k8s.io/gateway-class-name";
-const managedBy = "istio.io-mesh-controller";
+/** What {@link managedLabel} says on our objects: Istio's. */
+export const managedBy = "istio.io-mesh-controller";
 const serviceTypeAnnotation = "networking.istio.io/service-type";
 /** Annotations of the Gateway that concern the Gateway alone. */
 const privateAnnotation = /^(gateway\.istio\.io\/|kubectl\.kubernetes\.io\/|istio\.io\/for-service-account$)/;

@@ -2,7 +2,7 @@ import { waypointName } from "../ambient/waypoint/waypoint-record.ts";
 import type { Gateway } from "../collection/kubernetes-object.ts";
 
 /** Only there, and False, when the objects could not be made as the Gateway and its overlays ask. */
-const appliedCondition = "gateway.hairpin.mesh/Applied";
+export const appliedCondition = "gateway.hairpin.mesh/Applied";
 
 export interface WaypointState {
   /** Replicas, and how many of them are ready. */
