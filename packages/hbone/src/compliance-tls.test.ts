@@ -1,6 +1,6 @@
-import { createTcpTransport, describeTunnelCompliance } from "@hairpin/testkit/tunnel-compliance";
+import { createTcpTransport, describeTunnelCompliance, skipTunnelCompliance } from "@hairpin/testkit/tunnel-compliance";
 import { hboneTraits, makeHbonePair } from "./test-support/hbone-proxy.ts";
-import { tlsEngines } from "./test-support/tls-engines.ts";
+import { libsslMissing, tlsEngines } from "./test-support/tls-engines.ts";
 
 for (const engine of tlsEngines) {
   describeTunnelCompliance(
@@ -9,3 +9,5 @@ for (const engine of tlsEngines) {
     hboneTraits(),
   );
 }
+
+if (libsslMissing !== undefined) skipTunnelCompliance("HBONE on libssl", libsslMissing);
