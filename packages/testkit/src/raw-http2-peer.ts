@@ -44,6 +44,9 @@ export class RawHttp2Peer {
   #prefaceLeft: number;
   #goaway: { readonly errorCode: number; readonly lastStreamId: number } | undefined;
   #closed = false;
+  #roundTrips = 0;
+  /** By the payload of our PING: what to call when its answer comes. */
+  readonly #awaited = new Map<string, () => void>();
 
   /** Takes over a connected stream whose TLS is done. */
   constructor(socket: Duplex, options: RawHttp2PeerOptions) {
@@ -92,6 +95,16 @@ export class RawHttp2Peer {
     return sent;
   }
 
+  /** Resolves when the other side has read all that was sent: it answered a PING that follows. Also when the connection is gone. */
+  async settled(): Promise<void> {
+    const payload = Buffer.alloc(8);
+    payload.writeUInt32BE(++this.#roundTrips, 4);
+    const answered = Promise.withResolvers<void>();
+    this.#awaited.set(payload.toString("hex"), answered.resolve);
+    this.send(rawFrame(FrameType.PING, 0, 0, payload));
+    await Promise.race([answered.promise, this.whenClosed]);
+  }
+
   destroy(): void {
     this.#socket.destroy();
   }
@@ -135,6 +148,7 @@ export class RawHttp2Peer {
       this.send(rawFrame(FrameType.SETTINGS, Flag.ACK, 0));
     if (type === FrameType.PING && !isAck && this.#options.answerPings !== false)
       this.send(rawFrame(FrameType.PING, Flag.ACK, 0, payload));
+    if (type === FrameType.PING && isAck) this.#awaited.get(payload.toString("hex"))?.();
     if (type === FrameType.RST_STREAM) this.resets.set(streamId, payload.readUInt32BE(0));
     if (type === FrameType.GOAWAY)
       this.#goaway = { lastStreamId: payload.readUInt32BE(0), errorCode: payload.readUInt32BE(4) };
