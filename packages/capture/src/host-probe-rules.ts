@@ -37,8 +37,23 @@ export function hostProbeRemoval(): string {
   return `table ${table}\ndelete table ${table}\n`;
 }
 
+/** A pod that the rules are for. */
+export interface ProbedPod {
+  readonly uid: string;
+  readonly ips: readonly string[];
+}
+
+/** Text that makes these pods, and no others, the ones that the rules are for; follows {@link hostProbeRules}. */
+export function probedPodsRules(pods: readonly ProbedPod[]): string {
+  return lines([
+    `flush set ${table} ${sets.ipv4}`,
+    `flush set ${table} ${sets.ipv6}`,
+    ...pods.map((pod) => probedPodRules(pod).trimEnd()).filter((text) => text !== ""),
+  ]);
+}
+
 /** Text that puts a pod's addresses into the sets, whoever had them before. Throws on a uid that is none. */
-export function probedPodRules(pod: { readonly uid: string; readonly ips: readonly string[] }): string {
+export function probedPodRules(pod: ProbedPod): string {
   if (!/^[A-Za-z0-9-]{1,64}$/.test(pod.uid)) throw new Error(`${JSON.stringify(pod.uid)} is not the uid of a pod`);
   const add = (ip: string): string => `add element ${table} ${setOf(ip)} { ${ip} comment "${pod.uid}" }`;
   return lines(pod.ips.flatMap((ip) => [add(ip), deleteElement(ip), add(ip)]));

@@ -27,9 +27,11 @@ export interface RedirectionOptions {
   readonly probeAddresses: ProbeAddresses;
 }
 
-/** One run of iproute2. */
-export interface IpCommand {
-  readonly arguments: readonly string[];
+/** One run of `ip -4 -force -batch -` or `ip -6 …`. */
+export interface RouteBatch {
+  readonly flag: "-4" | "-6";
+  /** One command a line. */
+  readonly text: string;
   /** What stderr says when there was nothing to do; not a failure then. */
   readonly harmless: readonly string[];
 }
@@ -37,16 +39,14 @@ export interface IpCommand {
 export interface RuleSet {
   /** One transaction of nft: all or nothing, and the same if applied twice. */
   readonly nft: string;
-  readonly commands: readonly IpCommand[];
+  readonly routes: readonly RouteBatch[];
 }
 
 const tables = ["istio-ambient-nat", "istio-ambient-mangle", "istio-ambient-raw"] as const;
 type Table = (typeof tables)[number];
 
-const outboundPort = 15_001;
-const inboundPort = 15_006;
-const hbonePort = 15_008;
-const dnsPort = 15_053;
+/** ztunnel's listeners in every captured pod. */
+export const ports = { outbound: 15_001, inboundPlaintext: 15_006, hbone: 15_008, dns: 15_053 } as const;
 
 /** ztunnel's own packets carry 0x539 (1337); connections it opened to the application are marked 0x111. */
 const fromZtunnel = "meta mark & 0x00000fff == 0x00000539";
@@ -61,7 +61,7 @@ const routeTable = "100";
 const routePreference = "32764";
 
 /** IFNAMSIZ is 16 with the final NUL; the rest would end the quoted name or mean several interfaces. */
-const interfaceName = /^[A-Za-z0-9_.:@-]{1,15}$/;
+const interfaceName = /^[A-Za-z0-9_.:@][A-Za-z0-9_.:@-]{0,14}$/;
 
 /** All rules of one pod. Throws `CAPTURE_BAD_INTERFACE`. */
 export function redirectionRules(options: RedirectionOptions): RuleSet {
@@ -85,13 +85,13 @@ export function redirectionRules(options: RedirectionOptions): RuleSet {
     }),
     ...(options.dnsCapture ? rawTable() : []),
   ];
-  return { nft: `${nft.join("\n")}\n`, commands: families.flatMap((one) => addRoutes(one.flag)) };
+  return { nft: `${nft.join("\n")}\n`, routes: families.map(({ flag }) => addRoutes(flag)) };
 }
 
 /** Takes away everything that {@link redirectionRules} may have made, whatever its options were. */
 export function removalRules(): RuleSet {
   const nft = tables.flatMap(forgetTable);
-  return { nft: `${nft.join("\n")}\n`, commands: [...removeRoutes("-4"), ...removeRoutes("-6")] };
+  return { nft: `${nft.join("\n")}\n`, routes: [removeRoutes("-4"), removeRoutes("-6")] };
 }
 
 interface Family {
@@ -107,9 +107,8 @@ function family(keyword: "ip" | "ip6", loopback: string, probe: string): Family 
 
 function natPrerouting(options: RedirectionOptions, families: readonly Family[]): string[] {
   const rerouted = options.rerouteVirtualInterfaces.flatMap((name) => {
-    if (!interfaceName.test(name)) throw badInterface(name);
-    const from = `iifname "${name}" meta l4proto tcp counter`;
-    return [`${from} redirect to :${outboundPort}`, `${from} return`];
+    const from = `iifname "${checkInterfaceName(name)}" meta l4proto tcp counter`;
+    return [`${from} redirect to :${ports.outbound}`, `${from} return`];
   });
   if (options.bypassInboundCapture) return rerouted;
   return [
@@ -117,7 +116,7 @@ function natPrerouting(options: RedirectionOptions, families: readonly Family[])
     ...families.map(({ keyword, probe }) => `meta l4proto tcp ${keyword} saddr ${probe} counter accept`),
     ...families.map(
       ({ keyword, loopback }) =>
-        `${keyword} daddr != ${loopback} tcp dport != ${hbonePort} ${notFromZtunnel} ${firstPacket} counter redirect to :${inboundPort}`,
+        `${keyword} daddr != ${loopback} tcp dport != ${ports.hbone} ${notFromZtunnel} ${firstPacket} counter redirect to :${ports.inboundPlaintext}`,
     ),
   ];
 }
@@ -131,7 +130,7 @@ function natOutput(options: RedirectionOptions, families: readonly Family[]): st
     ...families.map(({ keyword, loopback }) => `oifname "lo" ${keyword} daddr != ${loopback} counter accept`),
     ...families.map(
       ({ keyword, loopback }) =>
-        `meta l4proto tcp ${keyword} daddr != ${loopback} ${notFromZtunnel} ${firstPacket} counter redirect to :${outboundPort}`,
+        `meta l4proto tcp ${keyword} daddr != ${loopback} ${notFromZtunnel} ${firstPacket} counter redirect to :${ports.outbound}`,
     ),
   ];
 }
@@ -140,10 +139,10 @@ function dnsOutput(families: readonly Family[]): string[] {
   // A table of the inet family sees both; with one of them off, the other must not lead to a proxy that does not listen.
   const only = families.length === 1 ? `meta nfproto ${families[0]?.keyword === "ip" ? "ipv4" : "ipv6"} ` : "";
   return [
-    `${only}oifname != "lo" ${notFromZtunnel} udp dport 53 counter redirect to :${dnsPort}`,
+    `${only}oifname != "lo" ${notFromZtunnel} udp dport 53 counter redirect to :${ports.dns}`,
     ...families.map(
       ({ keyword, loopback }) =>
-        `${keyword} daddr != ${loopback} tcp dport 53 ${notFromZtunnel} counter redirect to :${dnsPort}`,
+        `${keyword} daddr != ${loopback} tcp dport 53 ${notFromZtunnel} counter redirect to :${ports.dns}`,
     ),
   ];
 }
@@ -185,28 +184,53 @@ function chain(name: string, rules: readonly string[]): string[] {
   return [`  chain ${name} {`, ...rules.map((rule) => `    ${rule}`), "  }"];
 }
 
+const rule = `fwmark ${routeMark} pref ${routePreference} lookup ${routeTable}`;
+
+function everythingToLoopback(flag: "-4" | "-6"): string {
+  return `local ${flag === "-4" ? "0.0.0.0/0" : "::/0"} dev lo table ${routeTable}`;
+}
+
 /** Answers on connections that ztunnel opened under a foreign address come back to it: they are delivered locally. */
-function addRoutes(flag: "-4" | "-6"): IpCommand[] {
-  const rule = ["rule", "add", "fwmark", routeMark, "pref", routePreference, "lookup", routeTable];
-  const everything = flag === "-4" ? "0.0.0.0/0" : "::/0";
-  return [
-    { arguments: [flag, ...rule], harmless: ["File exists"] },
-    { arguments: [flag, "route", "replace", "local", everything, "dev", "lo", "table", routeTable], harmless: [] },
-  ];
+export function addRoutes(flag: "-4" | "-6"): RouteBatch {
+  const text = `rule add ${rule}\nroute replace ${everythingToLoopback(flag)}\n`;
+  return { flag, text, harmless: ["File exists"] };
 }
 
-function removeRoutes(flag: "-4" | "-6"): IpCommand[] {
-  const rule = ["rule", "del", "fwmark", routeMark, "pref", routePreference, "lookup", routeTable];
-  const everything = flag === "-4" ? "0.0.0.0/0" : "::/0";
-  const absent = ["No such file or directory", "No such process", "does not exist", "not supported"];
-  return [
-    { arguments: [flag, ...rule], harmless: absent },
-    { arguments: [flag, "route", "del", "local", everything, "dev", "lo", "table", routeTable], harmless: absent },
-  ];
+export function removeRoutes(flag: "-4" | "-6"): RouteBatch {
+  const text = `rule del ${rule}\nroute del ${everythingToLoopback(flag)}\n`;
+  const harmless = ["No such file or directory", "No such process", "does not exist", "not supported"];
+  return { flag, text, harmless };
 }
 
-function badInterface(name: string): MeshError {
-  return new MeshError(`${JSON.stringify(name)} is not the name of one network interface`, {
+/** Prints what {@link addRoutes} makes, among others. */
+export function listRoutes(flag: "-4" | "-6"): RouteBatch {
+  const text = `rule list pref ${routePreference}\nroute show table ${routeTable}\n`;
+  return { flag, text, harmless: ["does not exist", "not supported"] };
+}
+
+/** Our tables in what `nft -s list ruleset inet` prints: comparable with itself, not with the text that was given to nft. */
+export function readOwnTables(listing: string): string {
+  const found = listing.matchAll(/^table inet (\S+) \{\n[\s\S]*?^\}\n/gm);
+  return [...found]
+    .filter(([, name = ""]) => (tables as readonly string[]).includes(name))
+    .map(([text]) => text)
+    .join("");
+}
+
+/**
+ * Empties the chains that choose what is redirected. The base chains stay: without them the kernel would stop translating the
+ * connections that are open.
+ */
+export const spareNewConnectionsRules: string = [
+  "flush chain inet istio-ambient-nat istio-prerouting",
+  "flush chain inet istio-ambient-nat istio-output",
+  "",
+].join("\n");
+
+/** The name, which means one interface and nothing else in a rule. Throws `CAPTURE_BAD_INTERFACE`. */
+export function checkInterfaceName(name: string): string {
+  if (interfaceName.test(name)) return name;
+  throw new MeshError(`${JSON.stringify(name)} is not the name of one network interface`, {
     code: "CAPTURE_BAD_INTERFACE",
     origin: "internal",
     details: { interface: name },

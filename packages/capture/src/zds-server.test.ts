@@ -135,6 +135,39 @@ describe("ZdsServer", () => {
     });
   });
 
+  it("tells the older ztunnel of the pods that only a newer one knew, when that has gone", async () => {
+    const older = new FakeZtunnel(path);
+    await vi.waitFor(async () => await server.add(pod("a")));
+    const newer = new FakeZtunnel(path);
+    await vi.waitFor(() => expect(newer.heard).toContain("snapshotSent"));
+    await server.add(pod("b"));
+    expect(older.heard).not.toContain("add b");
+    newer.close();
+    await vi.waitFor(() => expect(older.heard).toContain("add b"));
+  });
+
+  it("has pods of an earlier agent in the first snapshot", async () => {
+    server.stop();
+    server = new ZdsServer(path, noLogger);
+    server.hold(pod("a"));
+    server.start();
+    const ztunnel = new FakeZtunnel(path);
+    await vi.waitFor(() => expect(ztunnel.heard).toEqual(["add a", "snapshotSent"]));
+    await server.remove("a");
+    expect(ztunnel.heard.at(-1)).toBe("del a");
+  });
+
+  it("tells when a ztunnel has come or gone", async () => {
+    server.stop();
+    const counts: number[] = [];
+    server = new ZdsServer(path, noLogger, undefined, () => counts.push(server.ztunnelCount));
+    server.start();
+    const ztunnel = new FakeZtunnel(path);
+    await vi.waitFor(() => expect(counts).toEqual([1]));
+    ztunnel.close();
+    await vi.waitFor(() => expect(counts).toEqual([1, 0]));
+  });
+
   it("hands over a pod whose namespace has lost its path", async () => {
     const first = new FakeZtunnel(path);
     await vi.waitFor(async () => await server.add(pod("a")));

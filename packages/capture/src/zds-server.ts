@@ -1,6 +1,8 @@
 // The CNI agent's end of ZDS: hands the network namespaces of captured pods to the ztunnel of a node. Istio's protocol:
 // hello, snapshot, then one request at a time, each answered.
 
+import { mkdirSync } from "node:fs";
+import { dirname } from "node:path";
 import { listenSeqpacket, type NetnsHandle, openNetns, type SeqpacketConnection } from "@hairpin/native";
 import { type Clock, delay, errorMessage, systemClock } from "@hairpin/shared/process";
 import type { Logger } from "@hairpin/shared/telemetry";
@@ -40,14 +42,24 @@ export class ZdsServer {
   readonly #ztunnels: ZtunnelConnection[] = [];
   readonly #stopped = new AbortController();
 
-  constructor(path: string, logger: Logger, clock: Clock = systemClock) {
+  readonly #onChanged: () => void;
+
+  /** `onChanged`: a ztunnel has come (and has its snapshot) or gone. */
+  constructor(path: string, logger: Logger, clock: Clock = systemClock, onChanged: () => void = () => {}) {
     this.#path = path;
     this.#logger = logger;
     this.#clock = clock;
+    this.#onChanged = onChanged;
   }
 
-  /** Listens. Throws `EADDRINUSE` when another agent does. */
+  /** Ztunnels that are connected now. */
+  get ztunnelCount(): number {
+    return this.#ztunnels.length;
+  }
+
+  /** Listens, in a folder of root's own if there is none yet. Throws `EADDRINUSE` when another agent does. */
   start(): void {
+    mkdirSync(dirname(this.#path), { recursive: true, mode: 0o700 });
     const listener = listenSeqpacket(this.#path);
     this.#stopped.signal.addEventListener("abort", () => listener.close());
     void this.#accept(listener.accept.bind(listener));
@@ -60,6 +72,17 @@ export class ZdsServer {
     for (const { netns } of this.#pods.values()) netns.close();
     this.#pods.clear();
     this.#wanted.clear();
+  }
+
+  /**
+   * Puts a pod that an earlier agent handed over into the snapshots of the ztunnels to come: they end pods that a snapshot
+   * leaves out. Throws `ZDS_BAD_POD`, or the kernel's code when the namespace cannot be opened.
+   */
+  hold(pod: CapturedPod): void {
+    const served = { request: addRequest(pod), netns: openNetns(pod.netnsPath) };
+    this.#pods.get(pod.uid)?.netns.close();
+    this.#pods.set(pod.uid, served);
+    this.#wanted.set(pod.uid, Symbol(pod.uid));
   }
 
   /**
@@ -143,7 +166,17 @@ export class ZdsServer {
   }
 
   async #sendSnapshot(ztunnel: ZtunnelConnection): Promise<void> {
-    const adding = [...this.#pods].map(async ([uid, served]) => {
+    const adding = this.#sendAll(ztunnel);
+    const finished = ztunnel.request(() => ({ payload: { case: "snapshotSent", value: {} } }));
+    await Promise.all(adding);
+    await finished;
+    this.#logger.info("ztunnel connected", { pods: adding.length });
+    this.#onChanged();
+  }
+
+  /** One promise a pod; they never reject. */
+  #sendAll(ztunnel: ZtunnelConnection): Promise<void>[] {
+    return [...this.#pods].map(async ([uid, served]) => {
       try {
         await ztunnel.request(() => this.#addOf(uid, served));
       } catch (error) {
@@ -151,10 +184,6 @@ export class ZdsServer {
         this.#logger.warn("ztunnel did not take a pod", { uid, error: errorMessage(error) });
       }
     });
-    const finished = ztunnel.request(() => ({ payload: { case: "snapshotSent", value: {} } }));
-    await Promise.all(adding);
-    await finished;
-    this.#logger.info("ztunnel connected", { pods: adding.length });
   }
 
   /** Undefined: the pod was removed or replaced before its turn came, and its namespace perhaps closed. */
@@ -166,8 +195,14 @@ export class ZdsServer {
   #forget(ztunnel: ZtunnelConnection, reason: string): void {
     this.#connections.delete(ztunnel);
     const index = this.#ztunnels.indexOf(ztunnel);
+    const wasNewest = index >= 0 && index === this.#ztunnels.length - 1;
     if (index >= 0) this.#ztunnels.splice(index, 1);
     this.#logger.info("ztunnel disconnected", { reason });
+    if (this.#stopped.signal.aborted) return;
+    // Pods that came since a newer one connected were told to that one only: an update that was taken back.
+    const newest = this.#ztunnels.at(-1);
+    if (wasNewest && newest !== undefined) void Promise.all(this.#sendAll(newest));
+    this.#onChanged();
   }
 }
 
