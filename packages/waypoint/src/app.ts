@@ -7,7 +7,13 @@ import {
   TunnelDialer,
 } from "@hairpin/hbone";
 import { raiseFileLimit } from "@hairpin/native";
-import { createAgentCaClient, createAgentXdsClient, createServerComponent, TlsContexts } from "@hairpin/shared/agent";
+import {
+  createAgentCaClient,
+  createAgentXdsClient,
+  createServerComponent,
+  startTlsEngine,
+  TlsContexts,
+} from "@hairpin/shared/agent";
 import { MeshState } from "@hairpin/shared/discovery";
 import { CertificateStore } from "@hairpin/shared/identity";
 import {
@@ -32,7 +38,7 @@ import {
   type RootLogger,
   version,
 } from "@hairpin/shared/telemetry";
-import { createNodeTlsEngine, type TlsContext, type TlsEngine } from "@hairpin/wire";
+import type { TlsContext } from "@hairpin/wire";
 import { configDump } from "./config-dump.ts";
 import type { WaypointSettings } from "./config.ts";
 import { connectEndpoint, type Endpoint } from "./forward/connect-endpoint.ts";
@@ -50,7 +56,6 @@ import { WaypointConfig } from "./waypoint-config.ts";
 export interface WaypointComponents {
   readonly logger: RootLogger;
   readonly clock?: Clock;
-  readonly tls?: TlsEngine;
   readonly random?: () => number;
 }
 
@@ -69,12 +74,13 @@ const requestResets = { burst: 200, perSecond: 100 };
 
 /** Puts a waypoint together. */
 export function createWaypoint(settings: WaypointSettings, given: WaypointComponents): Waypoint {
-  const { logger, clock = systemClock, tls = createNodeTlsEngine(), random = Math.random } = given;
+  const { logger, clock = systemClock, random = Math.random } = given;
   const { identity, network, clusterId, pod } = settings;
   const readiness = new Readiness();
   const registry = new MetricRegistry();
   registerProcessMetrics(registry);
   registerBuild(registry, "proxy", version);
+  const { engine: tls, report: tlsEngine } = startTlsEngine(settings.tlsEngine, { logger, metrics: registry });
   const metrics = new TrafficMetrics(registry);
   const sessionMetrics = new SessionMetrics(registry);
   const drain = new Drain(clock);
@@ -139,7 +145,7 @@ export function createWaypoint(settings: WaypointSettings, given: WaypointCompon
     { ...settings.hbone, trustDomain: settings.trustDomain },
   );
   const dump = (): unknown =>
-    configDump({ mesh, config, certificates: store, settings, upstreams, listener, version, tlsEngine: tls.name });
+    configDump({ mesh, config, certificates: store, settings, upstreams, listener, version, tlsEngine });
 
   return {
     components: [

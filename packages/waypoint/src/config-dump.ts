@@ -1,3 +1,4 @@
+import type { TlsEngineReport } from "@hairpin/shared/agent";
 import type { MeshState } from "@hairpin/shared/discovery";
 import type { CertificateStore } from "@hairpin/shared/identity";
 import { describeConfig, type WaypointSettings } from "./config.ts";
@@ -13,7 +14,7 @@ export interface DumpInput {
   readonly upstreams: HttpUpstreams;
   readonly listener: HboneListener;
   readonly version: string;
-  readonly tlsEngine: string;
+  readonly tlsEngine: TlsEngineReport;
 }
 
 /** `/config_dump`: ztunnel's shape for what both have, and what this waypoint manages. */

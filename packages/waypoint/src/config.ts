@@ -5,10 +5,12 @@ import {
   readControlPlaneEndpoint,
   readDrainDeadline,
   readNodeMetadata,
+  readTlsEngine,
   readTokenSource,
 } from "@hairpin/shared/agent";
 import type { Identity } from "@hairpin/shared/model";
 import { ConfigReader } from "@hairpin/shared/process";
+import type { TlsEnginePreference } from "@hairpin/wire";
 
 /** Ports of a waypoint; Istio's, and not configurable (tests aside). */
 const hbonePort = 15_008;
@@ -30,6 +32,7 @@ export interface WaypointSettings extends AgentConfig {
   readonly trustDomain: string;
   readonly identity: Identity;
   readonly drainDeadlineMs: number;
+  readonly tlsEngine: TlsEnginePreference;
   readonly hbone: Place;
   readonly admin: Place;
   readonly metrics: Place;
@@ -63,6 +66,7 @@ export function readConfig(environment: Environment): WaypointSettings {
     token: readTokenSource(reader),
     secretTtlMs: reader.durationMs("SECRET_TTL", dayMs, { min: 1000 }),
     drainDeadlineMs: readDrainDeadline(reader),
+    tlsEngine: readTlsEngine(reader),
     hbone: { host: anyHost, port: hbonePort },
     admin: { host: "127.0.0.1", port: adminPort },
     metrics: { host: anyHost, port: metricsPort },

@@ -251,7 +251,7 @@ describe("/config_dump of a waypoint", () => {
         workloads: [pod.workload.uid],
         sessions: 1,
       },
-      version: { tlsEngine: expect.any(String) },
+      version: { tlsEngine: { name: "libssl", reason: expect.any(String) } },
       config: { gatewayName: "waypoint", trustDomain: "cluster.local" },
     });
     expect(Object.keys(dump)).toEqual(expect.arrayContaining(["workloads", "services", "policies", "certificates"]));

@@ -54,6 +54,8 @@ export { createSocketChannel } from "./socket.ts";
 export type { SocketChannelOptions } from "./socket.ts";
 export { listenTcp } from "./tcp-listener.ts";
 export type { ListenTcpOptions, TcpListener } from "./tcp-listener.ts";
+export { chooseTlsEngine } from "./tls/choose-engine.ts";
+export type { TlsEngineChoice, TlsEnginePreference } from "./tls/choose-engine.ts";
 export { createLibsslEngine } from "./tls/libssl.ts";
 export { createNodeTlsEngine } from "./tls/node-tls.ts";
 export { readUriSans } from "./tls/peer-certificate.ts";

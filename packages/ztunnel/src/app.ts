@@ -1,4 +1,9 @@
-import { createAgentCaClient, createAgentXdsClient, createServerComponent } from "@hairpin/shared/agent";
+import {
+  createAgentCaClient,
+  createAgentXdsClient,
+  createServerComponent,
+  startTlsEngine,
+} from "@hairpin/shared/agent";
 import { raiseFileLimit } from "@hairpin/native";
 import { MeshState } from "@hairpin/shared/discovery";
 import { CertificateStore } from "@hairpin/shared/identity";
@@ -61,6 +66,8 @@ export function createZtunnel(config: ZtunnelConfig, given: ZtunnelComponents): 
   const metrics = new MetricRegistry();
   registerProcessMetrics(metrics);
   registerBuild(metrics, "ztunnel", config.istioVersion === "unknown" ? version : config.istioVersion);
+  // Main does no TLS of the data path: it tells what its threads will choose, and ends here if they could not.
+  const { report: tlsEngine } = startTlsEngine(config.tlsEngine, { logger, metrics });
   const mesh = new MeshState({ clock }, { clusterId: config.clusterId });
   const caClient = createAgentCaClient(config, clock, true);
   const store = new CertificateStore({ source: caClient, clock, logger: logger.child("identity") });
@@ -89,6 +96,7 @@ export function createZtunnel(config: ZtunnelConfig, given: ZtunnelComponents): 
       pods: dataPlane.pods.states(),
       connections: await dataPlane.connections(),
       version,
+      tlsEngine,
     });
   const admin = adminRoutes({ configDump: dump, levels: logger.levels, quit: given.quit });
   return {

@@ -6,11 +6,13 @@ import {
   readControlPlaneEndpoint,
   readDrainDeadline,
   readNodeMetadata,
+  readTlsEngine,
   readTokenSource,
 } from "@hairpin/shared/agent";
 import type { Identity } from "@hairpin/shared/model";
 import { ConfigReader } from "@hairpin/shared/process";
 import { LogLevels } from "@hairpin/shared/telemetry";
+import type { TlsEnginePreference } from "@hairpin/wire";
 
 /** Ports that every captured pod has; Istio's, and not configurable (tests aside). */
 export const podPorts = { outbound: 15_001, inboundPlaintext: 15_006, inbound: 15_008 } as const;
@@ -49,6 +51,8 @@ export interface ZtunnelConfig extends AgentConfig {
   /** Of the data plane; 0: it runs in the main thread. */
   readonly workerThreads: number;
   readonly drainDeadlineMs: number;
+  /** Each thread of the data plane chooses by it. */
+  readonly tlsEngine: TlsEnginePreference;
   /** `required`: refuse to start a pod where spoofing is not permitted. */
   readonly originalSource: "required" | "never" | "best-effort";
   readonly packetMark: number;
@@ -112,6 +116,7 @@ export function readConfig(environment: Environment): ZtunnelConfig {
     },
     workerThreads: readWorkerThreads(reader),
     drainDeadlineMs: readDrainDeadline(reader),
+    tlsEngine: readTlsEngine(reader),
     originalSource: readOriginalSource(reader),
     packetMark: reader.integer("PACKET_MARK", packetMark, { min: 1, max: 2 ** 32 - 1 }),
     keepalive: {

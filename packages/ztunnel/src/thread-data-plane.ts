@@ -13,7 +13,7 @@ import type { MeshLookup } from "@hairpin/shared/discovery";
 import { parseIp } from "@hairpin/shared/model";
 import { type Clock, Drain, errorMessage } from "@hairpin/shared/process";
 import { createAccessLog, type Logger, type MetricRegistry } from "@hairpin/shared/telemetry";
-import { createNodeTlsEngine } from "@hairpin/wire";
+import { chooseTlsEngine } from "@hairpin/wire";
 import { podPorts, type ZtunnelConfig } from "./config.ts";
 import { ConnectionTable, type NodeConnections } from "./connection-table.ts";
 import type { DataPlane, DrainReport } from "./data-plane.ts";
@@ -60,7 +60,7 @@ export class ThreadDataPlane implements DataPlane {
   constructor(config: ZtunnelConfig, components: DataPlaneComponents) {
     const { mesh, store, clock, logger, metrics } = components;
     // Its contexts never leave the thread that made them.
-    const tls = createNodeTlsEngine();
+    const tls = chooseTlsEngine(config.tlsEngine).engine;
     this.#config = config;
     this.#table = new ConnectionTable({ mesh, clock }, policyWaitMs);
     this.#certificates = new LocalCertificates({ store, tls, mesh, clock }, config.nodeName);
@@ -129,6 +129,11 @@ export class ThreadDataPlane implements DataPlane {
     await Promise.all([this.pods.drain(), this.#selfProxy?.drain()]);
     const outcome = await drain.whenEmpty();
     return { outcome, connections: drain.tracked };
+  }
+
+  /** Resolves when no connection is left that its log line waits for. */
+  async whenIdle(): Promise<void> {
+    await this.#path.drain.whenIdle();
   }
 
   async stop(): Promise<void> {

@@ -114,6 +114,7 @@ export async function createTestBed(options: TestBedOptions = {}): Promise<TestB
     ca: endpoint(ca.address),
     token: { kind: "literal", token: "token" },
     secretTtlMs: 3_600_000,
+    tlsEngine: "auto",
     drainDeadlineMs: 2000,
     hbone: { host: ip, port: 15_008 },
     admin: { host: ip, port: 15_000 },

@@ -28,6 +28,7 @@ const dump = configDump({
   ]),
   connections: new Map([["a8bb2ed4", { inbound: [], outbound: [connection] }]]),
   version: "0.1.0",
+  tlsEngine: { name: "libssl", reason: "it was asked for, and works" },
 });
 
 describe("configDump", () => {
@@ -51,6 +52,7 @@ describe("configDump", () => {
       "buildStatus",
       "istioVersion",
       "cryptoProvider",
+      "tlsEngine",
     ]);
   });
 

@@ -1,3 +1,4 @@
+import type { TlsEngineReport } from "@hairpin/shared/agent";
 import type { MeshState } from "@hairpin/shared/discovery";
 import type { CertificateDump } from "@hairpin/shared/identity";
 import { describeConfig, type ZtunnelConfig } from "../config.ts";
@@ -11,6 +12,7 @@ export interface ConfigDumpInput {
   readonly pods: ReadonlyMap<string, PodState>;
   readonly connections: NodeConnections;
   readonly version: string;
+  readonly tlsEngine: TlsEngineReport;
 }
 
 /** `GET /config_dump` in ztunnel's shape (ztunnel.md §10.3), which `istioctl ztunnel-config` reads. No secrets in it. */
@@ -37,6 +39,7 @@ export function configDump(input: ConfigDumpInput): Readonly<Record<string, unkn
       buildStatus: "Clean",
       istioVersion: config.istioVersion,
       cryptoProvider: `openssl ${process.versions["openssl"]}`,
+      tlsEngine: input.tlsEngine,
     },
     workloadState: Object.fromEntries(workloadState),
   };
