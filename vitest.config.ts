@@ -17,7 +17,7 @@ export default defineConfig({
       {
         test: {
           name: "mesh",
-          include: ["packages/*/src/**/*.mesh.test.ts", "e2e/**/*.mesh.test.ts"],
+          include: ["packages/*/src/**/*.mesh.test.ts", "bench/src/**/*.mesh.test.ts", "e2e/**/*.mesh.test.ts"],
           pool: "forks",
           fileParallelism: false,
           testTimeout: 60_000,

@@ -8,13 +8,11 @@ import { projectRoot } from "./arena/project.ts";
 import { runCommand } from "./arena/run-command.ts";
 import { waitUntil } from "./arena/wait-until.ts";
 import type { InsideOrder } from "./launch.ts";
-import { lanes } from "./lane/catalog.ts";
 import { AbsentError, type Lane, type RunningLane } from "./lane/lane.ts";
 import type { Figures } from "./measure/figure.ts";
 import { ForeignCpu } from "./measure/foreign-cpu.ts";
-import { type Measure, measures } from "./measure/measures.ts";
-import type { BenchOptions } from "./options.ts";
-import { UsageError } from "./options.ts";
+import { type Measure, warmUp } from "./measure/measures.ts";
+import { select } from "./selection.ts";
 import { runProfiles } from "./profile/run-profiles.ts";
 import { describeMachine } from "./report/machine.ts";
 import type { BenchResults, LaneResult } from "./report/results.ts";
@@ -35,7 +33,7 @@ interface Contestant {
 
 /** Measures every lane that can be had here and prints the report; a full run is kept in bench/results. */
 export async function runBench({ options, directory, hostProc }: InsideOrder): Promise<void> {
-  const chosen = choose(options);
+  const chosen = select(options.only);
   const startedAt = new Date();
   const begin = performance.now();
   await createNetwork();
@@ -44,7 +42,9 @@ export async function runBench({ options, directory, hostProc }: InsideOrder): P
   const contestants: Contestant[] = [];
   for (const lane of chosen.lanes) contestants.push(await enter(lane, arena));
   const foreign = new ForeignCpu(hostProc);
-  for (const measure of chosen.measures) {
+  for (const [index, measure] of chosen.measures.entries()) {
+    // Memory comes first, of proxies that have just started.
+    if (measure.repeated && chosen.measures[index - 1]?.repeated !== true) await warmUpAll(contestants, arena);
     const rounds = measure.repeated ? options.repeat : 1;
     // Round by round over all lanes: what disturbs the machine for a while does not hit one lane alone.
     for (let round = 1; round <= rounds; round++) {
@@ -64,16 +64,16 @@ export async function runBench({ options, directory, hostProc }: InsideOrder): P
   if (options.only.length === 0 && !options.quick) await keep(results, report);
 }
 
-/** Throws {@link UsageError} for a name that is neither a lane nor a measure. */
-function choose({ only }: BenchOptions): { readonly lanes: readonly Lane[]; readonly measures: readonly Measure[] } {
-  const known = [...lanes, ...measures].map(({ id }) => id);
-  const unknown = only.filter((name) => !known.includes(name));
-  if (unknown.length > 0) throw new UsageError(`--only knows no ${unknown.join(", ")}; there are ${known.join(", ")}`);
-  const pick = <T extends { readonly id: string }>(all: readonly T[]): readonly T[] => {
-    const named = all.filter(({ id }) => only.includes(id));
-    return named.length === 0 ? all : named;
-  };
-  return { lanes: pick(lanes), measures: pick(measures) };
+async function warmUpAll(contestants: readonly Contestant[], { load, options }: Arena): Promise<void> {
+  say("warming up");
+  for (const { running, failures } of contestants) {
+    if (running === undefined) continue;
+    try {
+      await warmUp({ load, lane: running, ...options });
+    } catch (error) {
+      failures.add(`warm-up failed: ${errorMessage(error)}`);
+    }
+  }
 }
 
 /** Starts a lane and waits until a request comes through. */

@@ -42,6 +42,14 @@ export const measures: readonly Measure[] = [
   },
 ];
 
+/** Compilers, tunnels and kept connections of a lane get ready, as after a while of use; nothing of it is counted. */
+export async function warmUp({ load, lane, quick }: MeasureContext): Promise<void> {
+  const seconds = quick ? 0.5 : 1.2;
+  await load.requests(lane.client, lane.target, 64, seconds);
+  await load.upload(lane.client, lane.target, 1, seconds / 2);
+  await load.churn(lane.client, lane.target, "client", seconds);
+}
+
 async function measureUpload(
   { load, lane, seconds }: MeasureContext,
   streams: number,

@@ -10,14 +10,16 @@ import { engineLane } from "../lane/http-proxies.ts";
 import type { Lane, RunningLane } from "../lane/lane.ts";
 import { wholePathLane } from "../lane/whole-path.ts";
 import { hairpinPairLane } from "../lane/ztunnel-pair.ts";
+import { pick } from "../selection.ts";
 import { cpuSeconds } from "../measure/process-cpu.ts";
 import { measures } from "../measure/measures.ts";
-import { type CpuProfile, selfTimes, type TimeWindow } from "./self-times.ts";
+import { type CpuProfile, selfTimes, type TimeShare, type TimeWindow } from "./self-times.ts";
 
 /** How long a proxy may take to write its profile at its end. */
 const stopTimeoutMs = 20_000;
 const answerTimeoutMs = 30_000;
-const shownFunctions = 22;
+const shownFunctions = 20;
+const shownFiles = 20;
 const profiledMeasures = ["upload", "requests", "churn"];
 
 /** A lane, for each kind of load, whose proxies write profiles into a folder. */
@@ -38,13 +40,9 @@ const subjects: readonly { readonly id: string; readonly create: (folder: string
 /** Profiles what `--only` names, else everything of ours; prints a table for each proxy and load. */
 export async function runProfiles(arena: Arena): Promise<void> {
   const { only } = arena.options;
-  const pick = <T extends { readonly id: string }>(all: readonly T[]): readonly T[] => {
-    const named = all.filter(({ id }) => only.includes(id));
-    return named.length === 0 ? all : named;
-  };
   const loads = measures.filter(({ id }) => only.includes(id) || profiledMeasures.includes(id));
-  for (const subject of pick(subjects)) {
-    for (const load of pick(loads)) {
+  for (const subject of pick(subjects, only)) {
+    for (const load of pick(loads, only)) {
       try {
         await profileOne(arena, subject, load);
       } catch (error) {
@@ -63,8 +61,11 @@ async function profileOne(
   await mkdir(folder);
   const lane = await subject.create(folder).start(arena);
   await waitUntil("no answer", answerTimeoutMs, () => arena.load.requests(lane.client, lane.target, 1, 0.2));
+  const context = { load: arena.load, lane, seconds: arena.options.seconds, quick: true };
+  // What compilers do at the start would be shown else.
+  await load.run(context);
   const startUs = nowUs();
-  const figures = await load.run({ load: arena.load, lane, seconds: arena.options.seconds, quick: true });
+  const figures = await load.run(context);
   const window = { startUs, endUs: nowUs() };
   const used = lane.proxies.map(({ pid }) => cpuSeconds([pid]));
   const shown = Object.entries(figures).map(([id, value]) => `${id} ${value.toFixed(3)}`);
@@ -85,10 +86,15 @@ async function printProfile(
   const names = (await readdir(folder)).filter((name) => name.split(".")[3] === String(proxy.pid));
   const texts = await Promise.all(names.map((name) => readFile(join(folder, name), "utf8")));
   const profiles = texts.map((text) => JSON.parse(text) as CpuProfile);
-  const { busySeconds, functions } = selfTimes(profiles, window, projectRoot);
+  const { busySeconds, functions, files } = selfTimes(profiles, window, projectRoot);
   console.log(`### ${proxy.name}: ${busySeconds.toFixed(2)} s busy (${cpu.toFixed(2)} s CPU with its start)\n`);
-  for (const { place, share } of functions.slice(0, shownFunctions))
-    console.log(`${(share * 100).toFixed(1).padStart(6)} %  ${place}`);
+  printShares("by function, itself", functions.slice(0, shownFunctions));
+  printShares("by file, with what it called in Node and the kernel", files.slice(0, shownFiles));
+}
+
+function printShares(title: string, shares: readonly TimeShare[]): void {
+  console.log(title);
+  for (const { place, share } of shares) console.log(`${(share * 100).toFixed(1).padStart(6)} %  ${place}`);
   console.log("");
 }
 

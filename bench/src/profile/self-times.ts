@@ -1,4 +1,4 @@
-// V8's CPU profiles (node --cpu-prof), reduced to the functions in which the time was spent.
+// V8's CPU profiles (node --cpu-prof), reduced to the functions and files in which the time was spent.
 
 interface ProfileNode {
   readonly id: number;
@@ -8,6 +8,7 @@ interface ProfileNode {
     /** From 0; -1: no script. */
     readonly lineNumber: number;
   };
+  readonly children?: readonly number[];
 }
 
 /** A .cpuprofile file. Times are microseconds of the system's monotonic clock. */
@@ -23,8 +24,8 @@ export interface TimeWindow {
   readonly endUs: number;
 }
 
-export interface SelfTime {
-  /** `relay  packages/hbone/src/relay.ts:31`. */
+export interface TimeShare {
+  /** `relay  packages/hbone/src/relay.ts:31`, or a file. */
   readonly place: string;
   /** Of the busy time of all profiles, 0 to 1. */
   readonly share: number;
@@ -33,38 +34,75 @@ export interface SelfTime {
 export interface SelfTimes {
   /** Seconds that were not idle, of all threads together. */
   readonly busySeconds: number;
-  /** Largest first. */
-  readonly functions: readonly SelfTime[];
+  /** Where the time was spent itself; largest first. */
+  readonly functions: readonly TimeShare[];
+  /** The same by the project's file that was at work or had called Node, V8 or the kernel; largest first. */
+  readonly files: readonly TimeShare[];
 }
 
 const idle = "(idle)";
+/** For what no file of the project called: the garbage collector, Node's own loop. */
+const nobody = "(nobody's)";
+
+/** Where one node of a profile belongs. */
+interface Place {
+  readonly function: string;
+  readonly file: string;
+}
 
 /** Sums profiles (the threads of one process) within a window; `root` is cut off from paths. */
 export function selfTimes(profiles: readonly CpuProfile[], window: TimeWindow, root: string): SelfTimes {
-  const microseconds = new Map<string, number>();
+  const functions = new Map<string, number>();
+  const files = new Map<string, number>();
   let busyUs = 0;
   for (const profile of profiles) {
-    const places = new Map(profile.nodes.map((node) => [node.id, placeOf(node, root)]));
+    const places = placesOf(profile, root);
     let atUs = profile.startTime;
     for (const [index, delta] of profile.timeDeltas.entries()) {
       atUs += delta;
       // A sample stands for the time since the one before it.
-      const place = places.get(profile.samples[index] ?? 0) ?? "";
-      if (place === idle || atUs < window.startUs || atUs > window.endUs) continue;
-      microseconds.set(place, (microseconds.get(place) ?? 0) + delta);
+      const place = places.get(profile.samples[index] ?? 0);
+      if (place === undefined || place.function === idle || atUs < window.startUs || atUs > window.endUs) continue;
+      functions.set(place.function, (functions.get(place.function) ?? 0) + delta);
+      files.set(place.file, (files.get(place.file) ?? 0) + delta);
       busyUs += delta;
     }
   }
-  const functions = [...microseconds]
-    .map(([place, time]) => ({ place, share: time / busyUs }))
-    .sort((left, right) => right.share - left.share);
-  return { busySeconds: busyUs / 1e6, functions };
+  return { busySeconds: busyUs / 1e6, functions: shares(functions, busyUs), files: shares(files, busyUs) };
 }
 
-function placeOf({ callFrame }: ProfileNode, root: string): string {
-  const { functionName, url, lineNumber } = callFrame;
-  const name = functionName === "" ? "(anonymous)" : functionName;
-  if (url === "") return name;
-  const path = url.replace(/^file:\/\//, "").replace(`${root}/`, "");
-  return `${name}  ${path.replace(/^.*\/node_modules\//, "")}:${lineNumber + 1}`;
+function shares(microseconds: ReadonlyMap<string, number>, busyUs: number): readonly TimeShare[] {
+  return [...microseconds]
+    .map(([place, time]) => ({ place, share: time / busyUs }))
+    .sort((left, right) => right.share - left.share);
+}
+
+function placesOf({ nodes }: CpuProfile, root: string): ReadonlyMap<number, Place> {
+  const byId = new Map(nodes.map((node) => [node.id, node]));
+  const places = new Map<number, Place>();
+  const visit = (node: ProfileNode, callerFile: string): void => {
+    const path = pathOf(node, root);
+    const isOurs = path !== undefined && !path.startsWith("node:") && !path.startsWith("node_modules/");
+    const file = isOurs ? path : callerFile;
+    places.set(node.id, { function: functionOf(node, path), file });
+    for (const id of node.children ?? []) {
+      const child = byId.get(id);
+      if (child !== undefined) visit(child, file);
+    }
+  };
+  const [rootNode] = nodes;
+  if (rootNode !== undefined) visit(rootNode, nobody);
+  return places;
+}
+
+/** Undefined for what has no script. */
+function pathOf({ callFrame }: ProfileNode, root: string): string | undefined {
+  if (callFrame.url === "") return undefined;
+  const path = callFrame.url.replace(/^file:\/\//, "").replace(`${root}/`, "");
+  return path.replace(/^.*\/node_modules\//, "node_modules/");
+}
+
+function functionOf({ callFrame }: ProfileNode, path: string | undefined): string {
+  const name = callFrame.functionName === "" ? "(anonymous)" : callFrame.functionName;
+  return path === undefined ? name : `${name}  ${path}:${callFrame.lineNumber + 1}`;
 }

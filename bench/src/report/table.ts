@@ -50,6 +50,20 @@ const sections: readonly Section[] = [
 /** Lanes that the ratios are against. */
 const references = ["naive", "ztunnel", "nginx"] as const;
 
+/** For a reader who wants one look: the pairs of L4 proxies, and HTTP proxies. */
+export function renderSummary(results: BenchResults): string {
+  const { machine } = results;
+  const measured = (kind: LaneResult["kind"]): readonly LaneResult[] =>
+    results.lanes.filter((lane) => lane.kind === kind && Object.keys(lane.figures).length > 0);
+  const pairs = ["gbit1", "cpuPerGbit1", "requestsPerSecond", "p99Many", "churnClient", "rss1000"];
+  const proxies = ["requestsPerSecond", "cpuPerRequest", "p99Many", "p50One", "rss1000"];
+  return [
+    `\`pnpm bench\` of ${results.startedAt.slice(0, 10)}: ${machine.cores} cores shared by client, application and proxies (${machine.cpu}), Node ${machine.node}; policy, metrics and access log on. Only ratios carry over to another machine. CPU is of the proxies together; \`${disturbedMark}\` marks disturbed figures.`,
+    figureTable(pairs, results, measured("tcp")),
+    figureTable(proxies, results, measured("http")),
+  ].join("\n\n");
+}
+
 /** The whole report. */
 export function renderReport(results: BenchResults): string {
   const { machine, options } = results;
