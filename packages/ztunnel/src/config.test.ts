@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { ConfigError } from "@hairpin/shared/process";
 import { describe, expect, it } from "vitest";
 import { describeConfig, readConfig } from "./config.ts";
@@ -27,6 +28,22 @@ describe("readConfig", () => {
       readiness: { host: "::", port: 15_021 },
       dns: { enabled: true, port: 15_053 },
     });
+  });
+
+  it("reads how many threads serve: a number, 0 for none but the main one, or a part of the cores", () => {
+    const threads = (text: string): number => readConfig({ ZTUNNEL_WORKER_THREADS: text }).workerThreads;
+    expect(readConfig({}).workerThreads).toBe(1);
+    expect([threads("0"), threads("3")]).toEqual([0, 3]);
+    expect(threads("100%")).toBe(availableParallelism());
+    expect(threads("1%")).toBe(Math.ceil(availableParallelism() / 100));
+    expect(threads("0%")).toBe(1);
+    for (const text of ["-1", "1.5", "many", "%", "257"]) expect(() => threads(text)).toThrow(/ZTUNNEL_WORKER_THREADS/);
+  });
+
+  it("does not have several threads without shared ports", () => {
+    const environment = { ZTUNNEL_WORKER_THREADS: "2", INPOD_PORT_REUSE: "false" };
+    expect(() => readConfig(environment)).toThrow(/INPOD_PORT_REUSE/);
+    expect(readConfig({ ...environment, ZTUNNEL_WORKER_THREADS: "1" }).portReuse).toBe(false);
   });
 
   it("ignores variables that it does not know", () => {

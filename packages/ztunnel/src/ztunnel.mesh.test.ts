@@ -1,9 +1,6 @@
-import { once } from "node:events";
-import type { Socket } from "node:net";
 import { defaultTunnelDialerOptions, relay, TunnelDialer } from "@hairpin/hbone";
 import { type Enforcement, serviceHostname, type Workload } from "@hairpin/shared/model";
 import { systemClock } from "@hairpin/shared/process";
-import { createLogger } from "@hairpin/shared/telemetry";
 import {
   aMatch,
   aPolicy,
@@ -17,23 +14,17 @@ import {
 } from "@hairpin/testkit";
 import { connectTcp, createNodeTlsEngine } from "@hairpin/wire";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createZtunnel, type Ztunnel } from "./app.ts";
-import { readConfig } from "./config.ts";
 import { startFakeWaypoint, type WaypointBehaviour } from "./testing/fake-waypoint.ts";
 import { createNetworkHost, type NetworkHost, type TestPod } from "./testing/network-host.ts";
+import { echo, exchange, startTestNode, type TestNode } from "./testing/ztunnel-node.ts";
 
 const authority = new TestAuthority();
 const hostname = serviceHostname("web", "ns", "cluster.local");
 
-interface Node {
-  readonly ztunnel: Ztunnel;
-  readonly lines: string[];
-}
-
 let host: NetworkHost;
 let xds: FakeXdsServer;
 let ca: Awaited<ReturnType<typeof startFakeCaServer>>;
-let nodes: Record<"a" | "b", Node>;
+let nodes: Record<"a" | "b", TestNode>;
 let client: TestPod;
 let neighbour: TestPod;
 let server: TestPod;
@@ -41,26 +32,6 @@ let waypointPod: TestPod;
 let outsider: TestPod;
 
 const workloads: Workload[] = [];
-
-async function startNode(name: string): Promise<Node> {
-  const lines: string[] = [];
-  const logger = createLogger({ destination: { write: (line) => lines.push(line), flush() {} } });
-  const config = readConfig({
-    NODE_NAME: name,
-    XDS_ADDRESS: xds.address,
-    CA_ADDRESS: ca.address,
-    CA_ROOT_CA: authority.rootPem,
-    AUTH_TOKEN: "token",
-    CONNECTION_TERMINATION_DEADLINE: "10s",
-  });
-  const anyPort = { host: "127.0.0.1", port: 0 };
-  const ztunnel = createZtunnel(
-    { ...config, admin: anyPort, metrics: anyPort, readiness: anyPort },
-    { logger, quit: () => {} },
-  );
-  for (const component of ztunnel.components) await component.start();
-  return { ztunnel, lines };
-}
 
 function declare(pod: TestPod, node: string, fields: Partial<Workload> = {}): void {
   workloads.push(
@@ -75,12 +46,6 @@ function declare(pod: TestPod, node: string, fields: Partial<Workload> = {}): vo
       ...fields,
     }),
   );
-}
-
-async function serve(node: Node, pod: TestPod): Promise<void> {
-  const info = { name: pod.name, namespace: "ns", serviceAccount: pod.name };
-  await node.ztunnel.dataPlane.pods.add({ uid: `uid-${pod.name}`, info }, pod.open());
-  pod.capture();
 }
 
 beforeAll(async () => {
@@ -99,13 +64,18 @@ beforeAll(async () => {
   xds = await createFakeXdsServer();
   ca = await startFakeCaServer({ authority });
   xds.replace({ workloads, services: [aService({ vips: [{ network: "", ip: "10.96.0.1" }] })] });
-  nodes = { a: await startNode("a"), b: await startNode("b") };
+  const controlPlane = { authority, xds, ca };
+  nodes = {
+    // Both placements of the data plane: in the main thread, and (by default) in a worker.
+    a: await startTestNode("a", controlPlane, { ZTUNNEL_WORKER_THREADS: "0" }),
+    b: await startTestNode("b", controlPlane),
+  };
   for (const { ztunnel } of Object.values(nodes)) {
     await eventually(() => expect(ztunnel.readiness.pendingTasks()).toEqual(["workload proxy manager"]));
   }
-  await serve(nodes.a, client);
-  await serve(nodes.a, neighbour);
-  await serve(nodes.b, server);
+  await nodes.a.serve(client);
+  await nodes.a.serve(neighbour);
+  await nodes.b.serve(server);
   await neighbour.echo(8080);
   await neighbour.callerAddress(8081);
   await server.callerAddress(8081);
@@ -114,62 +84,37 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  for (const { ztunnel } of Object.values(nodes))
-    for (const component of ztunnel.components.toReversed()) await component.stop();
+  for (const node of Object.values(nodes)) await node.stop();
   await xds.close();
   await ca.close();
   await host[Symbol.asyncDispose]();
 });
-
-async function exchange(socket: Socket, text: string): Promise<string> {
-  const chunks: Buffer[] = [];
-  socket.on("data", (chunk: Buffer) => chunks.push(chunk));
-  const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()));
-  socket.end(text);
-  await closed;
-  return Buffer.concat(chunks).toString();
-}
-
-async function echo(socket: Socket, text: string): Promise<void> {
-  const answered = once(socket, "data") as Promise<[Buffer]>;
-  socket.write(text);
-  expect((await answered)[0].toString()).toBe(text);
-}
-
-/** The line that a node wrote about this test's connection: they are told apart by their port. */
-function line(node: Node, ...parts: readonly string[]): Promise<string> {
-  return eventually(() => {
-    const found = node.lines.find((candidate) => parts.every((part) => candidate.includes(part)));
-    if (found === undefined) throw new Error(`no line with ${parts.join(", ")} in:\n${node.lines.join("")}`);
-    return found;
-  });
-}
 
 describe("captured pods", () => {
   it("are local: a call on one node goes by mTLS, and the application sees the caller's address", async () => {
     const socket = await client.connect(neighbour.ip, 8081);
     const port = `10.77.0.1:${socket.localPort}`;
     expect(await exchange(socket, "")).toBe("10.77.0.1");
-    const outbound = await line(nodes.a, `src.addr=${port}`, 'direction="outbound"');
+    const outbound = await nodes.a.line(`src.addr=${port}`, 'direction="outbound"');
     expect(outbound).toContain("dst.addr=10.77.0.2:15008 dst.hbone_addr=10.77.0.2:8081");
     expect(outbound).toContain('dst.identity="spiffe://cluster.local/ns/ns/sa/neighbour"');
-    await line(nodes.a, "dst.addr=10.77.0.2:15008", 'direction="inbound"');
+    await nodes.a.line("dst.addr=10.77.0.2:15008", 'direction="inbound"');
   });
 
   it("are on two nodes: a call by service name is balanced and tunnelled", async () => {
     const socket = await client.connect("10.96.0.1", 80);
     const port = `10.77.0.1:${socket.localPort}`;
     expect(await exchange(socket, "cross node")).toBe("cross node");
-    const outbound = await line(nodes.a, `src.addr=${port}`);
+    const outbound = await nodes.a.line(`src.addr=${port}`);
     expect(outbound).toContain(`dst.hbone_addr=10.77.0.3:8080 dst.service="${hostname}"`);
     expect(outbound).toContain("bytes_sent=10 bytes_recv=10");
-    const inbound = await line(nodes.b, 'direction="inbound"', "dst.addr=10.77.0.3:15008");
+    const inbound = await nodes.b.line('direction="inbound"', "dst.addr=10.77.0.3:15008");
     expect(inbound).toContain('src.identity="spiffe://cluster.local/ns/ns/sa/client"');
   });
 
   it("call pods that are not captured in plain TCP", async () => {
     expect(await exchange(await client.connect(outsider.ip, 8080), "plain")).toBe("plain");
-    const outbound = await line(nodes.a, "dst.addr=10.77.0.9:8080");
+    const outbound = await nodes.a.line("dst.addr=10.77.0.9:8080");
     expect(outbound).not.toContain("identity");
   });
 
@@ -177,7 +122,7 @@ describe("captured pods", () => {
     const socket = await outsider.connect(server.ip, 8081);
     const port = `10.77.0.9:${socket.localPort}`;
     expect(await exchange(socket, "")).toBe("10.77.0.9");
-    const inbound = await line(nodes.b, `src.addr=${port}`);
+    const inbound = await nodes.b.line(`src.addr=${port}`);
     expect(inbound).toContain('src.workload="outsider"');
     expect(inbound).toContain("dst.addr=10.77.0.3:8081");
   });
@@ -214,12 +159,12 @@ describe("policy", () => {
     open.on("end", () => open.destroy());
     xds.put({ policies: [denyClient] });
     await closed;
-    await line(nodes.b, "connection closed due to policy change: explicitly denied by: ns/no-client");
+    await nodes.b.line("connection closed due to policy change: explicitly denied by: ns/no-client");
     const denied = await client.connect(server.ip, 8080);
     const port = `10.77.0.1:${denied.localPort}`;
     expect(await exchange(denied, "hello")).toBe("");
-    await line(nodes.a, `src.addr=${port}`, 'error="http status: 401 Unauthorized"');
-    await line(nodes.b, 'policy="ns/no-client" rule=0 denied.identity="spiffe://cluster.local/ns/ns/sa/client"');
+    await nodes.a.line(`src.addr=${port}`, 'error="http status: 401 Unauthorized"');
+    await nodes.b.line('policy="ns/no-client" rule=0 denied.identity="spiffe://cluster.local/ns/ns/sa/client"');
     xds.remove("ns/no-client");
     await eventually(async () => {
       expect(await exchange(await client.connect(server.ip, 8080), "again")).toBe("again");
@@ -273,7 +218,7 @@ describe("a waypoint that is enforced", () => {
     const guarded = workloads.filter((workload) => workload.name === "server");
     xds.put({ workloads: guarded.map((workload) => ({ ...workload, enforcement })) });
     await closed;
-    await line(nodes.b, "connection closed due to policy change: waypoint ns/waypoint is now enforced");
+    await nodes.b.line("connection closed due to policy change: waypoint ns/waypoint is now enforced");
 
     expect(await exchange(await client.connect(server.ip, 8080), "captured")).toBe("captured");
     expect(await exchange(await outsider.connect(server.ip, 8080), "plaintext")).toBe("plaintext");
@@ -295,7 +240,7 @@ describe("a waypoint that is enforced", () => {
       },
       { ...leg, source: ["none"], from: expect.stringMatching(/^for="10\.77\.0\.9:\d+"$/) },
     ]);
-    await line(nodes.b, "src.addr=10.77.0.9:", 'hairpin="ns/waypoint"');
+    await nodes.b.line("src.addr=10.77.0.9:", 'hairpin="ns/waypoint"');
     xds.put({ workloads: guarded });
     await eventually(() =>
       expect(nodes.b.ztunnel.mesh.findWorkloadByUid("Kubernetes//Pod/ns/server")?.enforcement).toBeUndefined(),
@@ -327,7 +272,7 @@ describe("the end", () => {
     await echo(open, "during");
     expect(await exchange(open, "last")).toBe("last");
     await drained;
-    await line(nodes.b, 'drained\toutcome="empty"');
+    await nodes.b.line('drained\toutcome="empty"');
   });
 
   it("of a pod cuts its connections at once", async () => {
@@ -337,6 +282,6 @@ describe("the end", () => {
     open.on("end", () => open.destroy());
     await nodes.a.ztunnel.dataPlane.pods.remove("uid-neighbour");
     await closed;
-    await line(nodes.a, 'error="connection closed: pod ns/neighbour was removed"');
+    await nodes.a.line('error="connection closed: pod ns/neighbour was removed"');
   });
 });

@@ -12,6 +12,7 @@ export class Drain {
   readonly #listeners = new Set<(deadlineMs: number) => void>();
   readonly #settled: PromiseWithResolvers<"empty" | "deadline"> = Promise.withResolvers();
   #tracked = 0;
+  #idleWaiters: (() => void)[] = [];
   #draining = false;
   #timer: Timer | undefined;
 
@@ -60,6 +61,7 @@ export class Drain {
       if (released) return;
       released = true;
       this.#tracked--;
+      if (this.#tracked === 0) for (const wake of this.#idleWaiters.splice(0)) wake();
       this.#settleIfEmpty();
     };
   }
@@ -67,6 +69,11 @@ export class Drain {
   /** Settles once draining has begun and all work was released (`empty`) or the deadline passed (`deadline`). */
   async whenEmpty(): Promise<"empty" | "deadline"> {
     return await this.#settled.promise;
+  }
+
+  /** Settles once nothing is tracked, draining or not. */
+  async whenIdle(): Promise<void> {
+    if (this.#tracked > 0) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
   }
 
   #settleIfEmpty(): void {

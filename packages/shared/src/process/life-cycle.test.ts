@@ -48,6 +48,19 @@ describe("Readiness", () => {
 });
 
 describe("Drain", () => {
+  it("is idle once nothing is tracked, draining or not", async () => {
+    const drain = new Drain();
+    await drain.whenIdle();
+    const [one, two] = [drain.track(), drain.track()];
+    let idle = false;
+    const whenIdle = drain.whenIdle().then(() => (idle = true));
+    one();
+    await Promise.resolve();
+    expect(idle).toBe(false);
+    two();
+    await whenIdle;
+  });
+
   it("is empty once begun and everything is released", async () => {
     const drain = new Drain();
     const release = drain.track();

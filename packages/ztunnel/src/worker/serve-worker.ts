@@ -11,7 +11,7 @@ import { createPostedLog } from "./posted-log.ts";
 import { registerThreadMetrics } from "./thread-metrics.ts";
 import { RemoteCertificates } from "./remote-certificates.ts";
 
-/** How long a worker that fails may take to end its connections and to write their log lines. */
+/** How long a worker that ends may take to end its connections and to write their log lines. */
 const lastWordsMs = 500;
 
 /**
@@ -46,12 +46,13 @@ export function serveWorker(port: CallPort, { number, config, logLevels }: Worke
     renewCertificate: (certificate) => store.renewed(certificate),
     setLogLevels: (directive) => logger.levels.replace(directive),
     drain: (deadlineMs) => dataPlane.drain(deadlineMs),
-    async stop() {
-      await dataPlane.stop();
-      log.flush();
-    },
+    stop: () => end(dataPlane.stop()),
   };
   const main = new CallChannel<MainMethods>(port, methods);
+  const end = async (stopped: Promise<void>): Promise<void> => {
+    await Promise.race([stopped.then(() => dataPlane.whenIdle()), after(lastWordsMs)]).catch(() => {});
+    log.flush();
+  };
   let failing = false;
   const fail = async (cause: unknown): Promise<void> => {
     // A second error while the first is told: enough.
@@ -59,8 +60,7 @@ export function serveWorker(port: CallPort, { number, config, logLevels }: Worke
     failing = true;
     const message = "connection closed: its thread failed";
     const error = new ZtunnelError(message, { code: "CONNECTION_WORKER_FAILED", origin: "internal" });
-    await Promise.race([dataPlane.abort(error), after(lastWordsMs)]).catch(() => {});
-    log.flush();
+    await end(dataPlane.abort(error));
     const stack = cause instanceof Error ? cause.stack : undefined;
     main.post("fail", { error: errorMessage(cause), stack, metrics: metrics.takeChanges() });
     process.exit(1);

@@ -6,7 +6,8 @@ import { CallChannel } from "./call-channel.ts";
 import type { MainMethods, WorkerFailure, WorkerMethods, WorkerStart } from "./messages.ts";
 
 /** A bundle of the program keeps this file beside itself. */
-const entry = new URL("./main.ts", import.meta.url);
+/** Bundled for the image, the thread's program is a file beside the bundle (scripts/build-bundle.ts). */
+const entry = new URL(import.meta.url.endsWith(".ts") ? "./main.ts" : "./ztunnel-worker.mjs", import.meta.url);
 
 const mebibyte = 1024 * 1024;
 /** Data-plane work makes little garbage, and a small nursery keeps the process small. */
