@@ -19,9 +19,9 @@ import {
 } from "@hairpin/shared/telemetry";
 import { type GrpcListener, createDeltaXdsServer, listenGrpc } from "@hairpin/shared/xds";
 import type { TokenVerifier } from "./authority/caller.ts";
+import { AdmissionServer } from "./admission/admission-server.ts";
 import { createCertificateService } from "./authority/certificate-service.ts";
-import { issueOwnServerCertificate } from "./authority/server-certificate.ts";
-import type { SigningAuthority } from "./authority/signing-authority.ts";
+import { ServingCertificate } from "./authority/serving-certificate.ts";
 import { ObjectCollection } from "./collection/object-collection.ts";
 import type { ControlConfig } from "./config.ts";
 import { MeshLoop } from "./mesh-loop.ts";
@@ -31,7 +31,7 @@ import { Publisher } from "./push/publisher.ts";
 import { pushOrder } from "./push/type-urls.ts";
 import { WaypointReadiness } from "./push/waypoint-readiness.ts";
 import { registerXdsMetrics } from "./push/xds-metrics.ts";
-import { SecureListener, type ServingTls } from "./secure-listener.ts";
+import { SecureListener } from "./secure-listener.ts";
 import type { ObjectSource } from "./source/object-source.ts";
 import { type StatusSink, StatusWriter } from "./status/status-writer.ts";
 
@@ -49,7 +49,13 @@ export interface ControlComponents {
 
 export interface RunningControl extends RunningComponents {
   /** Ports in use. */
-  readonly ports: { readonly secureXds: number; readonly metrics: number; readonly readiness: number };
+  readonly ports: {
+    readonly secureXds: number;
+    readonly metrics: number;
+    readonly readiness: number;
+    /** Undefined where nobody asks: outside of a cluster. */
+    readonly admission: number | undefined;
+  };
   readonly rootBundlePem: string;
   /** Where `root-cert.pem` is; undefined on Kubernetes. */
   readonly rootPath: string | undefined;
@@ -100,16 +106,22 @@ export async function startControl(
     },
     config.mesh,
   );
+  const { rootNamespace, clusterDomain } = config.mesh;
+  const certificate = new ServingCertificate(
+    { authorities, clock, logger },
+    { rootNamespace, clusterDomain, ips: ownAddresses(config.listenIp) },
+  );
   const secure = new SecureListener(
-    {
-      issue: () => issueServing(authorities.current, config, clock),
-      services,
-      whenServing: () => mesh.whenPublished(),
-      clock,
-      logger,
-    },
+    { certificate, services, whenServing: () => mesh.whenPublished() },
     { host: config.listenIp, port: config.ports.secureXds },
   );
+  const admission =
+    config.ports.admission === undefined
+      ? undefined
+      : new AdmissionServer(
+          { certificate, objects, metrics, logger: logger.child("admission") },
+          { host: config.listenIp, port: config.ports.admission },
+        );
 
   const readiness = new Readiness();
   const serving = readiness.task("xds and ca");
@@ -135,14 +147,21 @@ export async function startControl(
       { name: source.name, start: () => source.start(), stop: () => source.stop() },
       mesh,
       { name: "xds", start: async () => {}, stop: async () => xds.close() },
+      certificate,
       secure,
+      ...(admission === undefined ? [] : [admission]),
       ...(config.ports.plaintextXds === undefined ? [] : [plaintextComponent(config.ports.plaintextXds, services)]),
       ...platform.controllers,
     ],
     given.handleSignals === false ? { logger, signals: { on: () => {}, off: () => {} } } : { logger },
   );
   serving.done();
-  const ports = { secureXds: secure.port, metrics: metricsServer.port, readiness: readyServer.port };
+  const ports = {
+    secureXds: secure.port,
+    metrics: metricsServer.port,
+    readiness: readyServer.port,
+    admission: admission?.port,
+  };
   return { ...running, ports, rootBundlePem: authorities.current.authority.rootBundlePem, rootPath: platform.rootPath };
 }
 
@@ -150,25 +169,6 @@ export async function startControl(
 export async function runControl(config: ControlConfig): Promise<void> {
   const control = await startControl(config);
   await control.stopped;
-}
-
-/** The certificate of our own ports, and the roots of clients that come with one. */
-function issueServing(
-  { authority, issuer, intermediatesPem }: SigningAuthority,
-  config: ControlConfig,
-  clock: Clock,
-): ServingTls {
-  const { rootNamespace, clusterDomain } = config.mesh;
-  const issued = issueOwnServerCertificate(
-    issuer,
-    { rootNamespace, clusterDomain, ips: ownAddresses(config.listenIp) },
-    clock,
-  );
-  return {
-    ...issued,
-    certificateChainPem: issued.certificateChainPem + intermediatesPem,
-    clientRootsPem: authority.rootBundlePem,
-  };
 }
 
 function ownAddresses(listenIp: string): string[] {

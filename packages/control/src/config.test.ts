@@ -50,16 +50,17 @@ describe("readConfig", () => {
 
   test("on Kubernetes needs neither CA folder nor token key, but a way to the API server", () => {
     const inPod = { KUBERNETES_SERVICE_HOST: "10.96.0.1", KUBERNETES_SERVICE_PORT: "6443", POD_NAME: "control-abc" };
-    expect(readConfig({ HAIRPIN_SOURCE: "kubernetes", ...inPod })).toMatchObject({
+    expect(readConfig({ HAIRPIN_SOURCE: "kubernetes", WAYPOINT_IMAGE: "hairpin:1", ...inPod })).toMatchObject({
       source: { kind: "kubernetes", server: { kind: "in-cluster", host: "10.96.0.1", port: 6443 } },
       localAuthority: undefined,
       replicaName: "control-abc",
     });
-    expect(readConfig({ HAIRPIN_SOURCE: "kubernetes:/home/me/.kube/config" }).source).toEqual({
+    expect(readConfig({ HAIRPIN_SOURCE: "kubernetes:/home/me/.kube/config", WAYPOINT_IMAGE: "hairpin:1" }).source).toEqual({
       kind: "kubernetes",
       server: { kind: "kubeconfig", path: "/home/me/.kube/config" },
     });
     expect(() => readConfig({ HAIRPIN_SOURCE: "kubernetes" })).toThrow(/needs a kubeconfig outside of a cluster/);
+    expect(() => readConfig({ HAIRPIN_SOURCE: "kubernetes" })).toThrow(/WAYPOINT_IMAGE is required/);
   });
 
   test("tells all mistakes at once", () => {

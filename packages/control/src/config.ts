@@ -6,8 +6,11 @@ const secureXdsPort = 15_012;
 const plaintextXdsPort = 15_010;
 const metricsPort = 15_014;
 const readinessPort = 8080;
+const admissionPort = 15_017;
 const dayMs = 24 * 3600 * 1000;
 const maxSecretTtlMs = 90 * dayMs;
+/** A changed ConfigMap reaches every pod within two minutes, and proxies renew their certificates when it does. */
+const rootIntroductionMs = 5 * 60_000;
 
 export type SourceConfig =
   | { readonly kind: "store"; readonly socketPath: string }
@@ -26,6 +29,14 @@ export interface LocalAuthorityConfig {
   readonly tokenKeyPem: string;
 }
 
+/** What a waypoint's Deployment is made of, besides what the chart's overlay and a Gateway's own say. */
+export interface WaypointConfig {
+  readonly image: string;
+  /** "": the API server's default. */
+  readonly imagePullPolicy: string;
+  readonly imagePullSecrets: readonly string[];
+}
+
 /** All settings of control; nothing else is read from the environment. */
 export interface ControlConfig {
   readonly mesh: MeshConfig;
@@ -36,6 +47,8 @@ export interface ControlConfig {
   readonly replicaName: string;
   /** Certificates live no longer than this, whatever is asked. */
   readonly maxCertificateTtlMs: number;
+  /** How long a new root is trusted before its issuer signs: until every proxy has heard of it. */
+  readonly rootIntroductionMs: number;
   readonly listenIp: string;
   readonly ports: {
     readonly secureXds: number;
@@ -43,7 +56,11 @@ export interface ControlConfig {
     readonly plaintextXds: number | undefined;
     readonly metrics: number;
     readonly readiness: number;
+    /** The validating webhook; undefined where there is no API server that asks. */
+    readonly admission: number | undefined;
   };
+  /** How waypoints are deployed; undefined where somebody else does it. */
+  readonly waypoint: WaypointConfig | undefined;
   readonly log: { readonly level: string; readonly format: "plain" | "json" };
   /** Every setting in effect, without secrets. */
   readonly described: Readonly<Record<string, unknown>>;
@@ -74,6 +91,7 @@ export function readConfig(
         ? undefined
         : { caDir: reader.string("CA_DIR"), tokenKeyPem: requiredFile("TOKEN_KEY", reader) },
     replicaName: reader.string("POD_NAME", hostname()),
+    rootIntroductionMs: reader.durationMs("CA_ROOT_INTRODUCTION", rootIntroductionMs, { min: 0, max: maxSecretTtlMs }),
     maxCertificateTtlMs: reader.durationMs("SECRET_TTL", dayMs, { min: 1000, max: maxSecretTtlMs }),
     listenIp: reader.string("LISTEN_IP", "0.0.0.0"),
     ports: {
@@ -81,7 +99,9 @@ export function readConfig(
       plaintextXds: reader.boolean("PLAINTEXT_XDS", false) ? plaintextXdsPort : undefined,
       metrics: metricsPort,
       readiness: readinessPort,
+      admission: source.kind === "kubernetes" ? admissionPort : undefined,
     },
+    waypoint: source.kind === "kubernetes" ? readWaypoint(reader) : undefined,
     log: {
       level: reader.string("LOG_LEVEL", "info"),
       format: reader.oneOf("LOG_FORMAT", ["plain", "json"], "plain"),
@@ -112,6 +132,14 @@ function parseServer(kubeconfigPath: string, reader: ConfigReader): ApiServerCon
   if (host === undefined)
     reader.mistake("HAIRPIN_SOURCE", "kubernetes", "needs a kubeconfig outside of a cluster: kubernetes:<kubeconfig>");
   return { kind: "in-cluster", host: host ?? "", port: reader.port("KUBERNETES_SERVICE_PORT", 443) };
+}
+
+function readWaypoint(reader: ConfigReader): WaypointConfig {
+  return {
+    image: reader.string("WAYPOINT_IMAGE"),
+    imagePullPolicy: reader.oneOf("WAYPOINT_IMAGE_PULL_POLICY", ["", "Always", "IfNotPresent", "Never"], ""),
+    imagePullSecrets: reader.list("WAYPOINT_IMAGE_PULL_SECRETS", []),
+  };
 }
 
 function parseAccount(text: string, reader: ConfigReader): NamespacedAccount[] {

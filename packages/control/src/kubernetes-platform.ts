@@ -9,6 +9,14 @@ import type { Clock } from "@hairpin/shared/process";
 import { SecretAuthority } from "./authority/secret-authority.ts";
 import { createTokenReviewVerifier } from "./authority/token-review-verifier.ts";
 import type { ApiServerConfig, ControlConfig } from "./config.ts";
+import { WebhookKeeper } from "./admission/webhook-keeper.ts";
+import { createClusterRuntime } from "./deploy/cluster-runtime.ts";
+import { RootConfigMaps } from "./deploy/root-config-maps.ts";
+import {
+  WaypointDeployer,
+  type WaypointDeployerComponents,
+  statusManager as deployerFieldManager,
+} from "./deploy/waypoint-deployer.ts";
 import { GatewayClassKeeper } from "./kubernetes/gateway-class.ts";
 import { loadKubeconfig } from "./kubernetes/kubeconfig.ts";
 import { KubernetesSource } from "./kubernetes/kubernetes-source.ts";
@@ -33,8 +41,7 @@ export async function createKubernetesPlatform(
     { api, clock, logger: logger.child("ca") },
     {
       namespace: rootNamespace,
-      // Whoever holds a certificate learns the roots when it renews it.
-      introductionMs: config.maxCertificateTtlMs,
+      introductionMs: config.rootIntroductionMs,
       retirementMs: config.maxCertificateTtlMs + clockSlackMs,
     },
   );
@@ -52,8 +59,33 @@ export async function createKubernetesPlatform(
     statusSink: createKubernetesStatusSink({ api, clock }),
     leadership,
     foundation: [authorities, leadership],
-    controllers: [new GatewayClassKeeper({ api, objects, leadership, clock, logger })],
+    controllers: [
+      new GatewayClassKeeper({ api, objects, leadership, clock, logger }),
+      new RootConfigMaps({ ...watching, objects, authorities, leadership }),
+      createDeployer(config, { ...watching, objects, leadership }),
+      new WebhookKeeper({ ...watching, authorities, leadership }, { rootNamespace }),
+    ],
   };
+}
+
+/** Its conditions on Gateways have an owner of their own: control's and the deployer's come at different times. */
+function createDeployer(
+  { mesh, waypoint, log }: ControlConfig,
+  components: Omit<WaypointDeployerComponents, "statuses">,
+): WaypointDeployer {
+  const { rootNamespace, clusterId, clusterDomain, trustDomain, network } = mesh;
+  if (waypoint === undefined) throw new Error("In a cluster control deploys waypoints");
+  const proxy = {
+    control: `istiod.${rootNamespace}.svc:15012`,
+    clusterId,
+    clusterDomain,
+    trustDomain,
+    network,
+    log,
+  };
+  const statuses = createKubernetesStatusSink(components, { fieldManager: deployerFieldManager });
+  const runtime = createClusterRuntime({ ...waypoint, proxy });
+  return new WaypointDeployer({ ...components, statuses }, { runtime, rootNamespace, clusterDomain });
 }
 
 async function connect(server: ApiServerConfig, clock: Clock): Promise<ApiConnection> {

@@ -1,16 +1,24 @@
 import { connect } from "node:tls";
-import { createIssuer } from "@hairpin/shared/identity";
 import { systemClock } from "@hairpin/shared/process";
 import { noLogger } from "@hairpin/shared/telemetry";
-import { ManualClock, TestAuthority, eventually } from "@hairpin/testkit";
+import { TestAuthority } from "@hairpin/testkit";
 import { describe, expect, test } from "vitest";
-import { issueOwnServerCertificate } from "./authority/server-certificate.ts";
+import { ServingCertificate } from "./authority/serving-certificate.ts";
+import { createSigningAuthority, type SigningAuthority } from "./authority/signing-authority.ts";
 import { SecureListener } from "./secure-listener.ts";
 
-const dayMs = 24 * 3600 * 1000;
+const names = { rootNamespace: "istio-system", clusterDomain: "cluster.local", ips: ["127.0.0.1"] };
 
-async function serialOf(port: number, rootPem: string): Promise<string> {
-  const { promise, resolve, reject } = Promise.withResolvers<string>();
+function signingOf({ signing, rootPem }: TestAuthority): SigningAuthority {
+  return createSigningAuthority({ signing, intermediatesPem: "", rootsPem: rootPem }, rootPem, systemClock);
+}
+
+/** Connects with TLS, and stays until it is told to go. */
+async function connectWith(
+  port: number,
+  rootPem: string,
+): Promise<{ readonly serial: string; end(): void; isOpen(): boolean }> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
   const options = {
     host: "127.0.0.1",
     port,
@@ -18,59 +26,50 @@ async function serialOf(port: number, rootPem: string): Promise<string> {
     servername: "istiod.istio-system.svc",
     ALPNProtocols: ["h2"],
   };
-  const socket = connect(options, () => {
-    resolve(socket.getPeerCertificate().serialNumber);
-    socket.destroy();
-  });
+  const socket = connect(options, resolve);
   socket.once("error", reject);
-  return await promise;
+  socket.resume();
+  await promise;
+  return {
+    serial: socket.getPeerCertificate().serialNumber,
+    end: () => socket.destroy(),
+    isOpen: () => !socket.destroyed && !socket.readableEnded,
+  };
 }
 
 describe("SecureListener", () => {
-  test("serves istiod's names by our own CA, with a fresh certificate before the old one ends", async () => {
-    const clock = new ManualClock(new Date());
-    const authority = new TestAuthority();
-    const issuer = createIssuer(authority.signing);
-    const names = { rootNamespace: "istio-system", clusterDomain: "cluster.local", ips: ["127.0.0.1"] };
-    let issued = 0;
+  test("serves istiod's names by our own CA; when that changes new connections get its certificate and open ones stay", async () => {
+    const [oldCa, newCa] = [new TestAuthority(), new TestAuthority()];
+    let change = (): void => {};
+    const authorities = {
+      current: signingOf(oldCa),
+      onChange: (listener: () => void) => ((change = listener), () => {}),
+    };
+    const certificate = new ServingCertificate({ authorities, clock: systemClock, logger: noLogger }, names);
     const listener = new SecureListener(
-      {
-        issue: () => {
-          issued++;
-          // Each is valid now by the machine's clock, and lives by the test's.
-          const made = issueOwnServerCertificate(issuer, names, systemClock);
-          return { ...made, notAfter: new Date(clock.wallTime().getTime() + 90 * dayMs) };
-        },
-        services: [],
-        whenServing: async () => {},
-        clock,
-        logger: noLogger,
-      },
+      { certificate, services: [], whenServing: async () => {} },
       { host: "127.0.0.1", port: 0 },
     );
+    await certificate.start();
     await listener.start();
-    const { port } = listener;
-    const first = await serialOf(port, authority.rootPem);
-    await clock.advance(59 * dayMs);
-    expect(await serialOf(port, authority.rootPem)).toBe(first);
-    await clock.advance(60 * dayMs);
-    await eventually(async () => expect(await serialOf(port, authority.rootPem)).not.toBe(first));
-    expect(issued).toBe(2);
+    const first = await connectWith(listener.port, oldCa.rootPem);
+    authorities.current = signingOf(newCa);
+    change();
+    const second = await connectWith(listener.port, newCa.rootPem);
+    expect(second.serial).not.toBe(first.serial);
+    expect(first.isOpen()).toBe(true);
+    first.end();
+    second.end();
     await listener.stop();
+    await certificate.stop();
   });
 
   test("stops quietly while there is nothing to serve yet", async () => {
     const waiting = Promise.withResolvers<void>();
+    const authorities = { current: signingOf(new TestAuthority()), onChange: () => () => {} };
+    const certificate = new ServingCertificate({ authorities, clock: systemClock, logger: noLogger }, names);
     const listener = new SecureListener(
-      {
-        issue: () => {
-          throw new Error("not asked for");
-        },
-        services: [],
-        whenServing: () => waiting.promise,
-        clock: new ManualClock(),
-        logger: noLogger,
-      },
+      { certificate, services: [], whenServing: () => waiting.promise },
       { host: "127.0.0.1", port: 0 },
     );
     const starting = listener.start();

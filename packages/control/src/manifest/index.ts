@@ -1,5 +1,5 @@
 export { checkReferences } from "./check-references.ts";
-export { formatProblem, type Problem } from "./problem.ts";
+export { describeFault, formatProblem, type Problem } from "./problem.ts";
 export {
   describeObject,
   parseManifest,

@@ -15,10 +15,18 @@ export interface Problem {
 
 /** One line: `file:line: path: reason (object)`, the form that editors and terminals make a link of. */
 export function formatProblem(problem: Problem): string {
-  const path = problem.path === "" ? "" : `${problem.path}: `;
   const object = problem.object === undefined ? "" : ` (${problem.object})`;
   const severity = problem.severity === "warning" ? "warning: " : "";
-  return `${problem.file}:${problem.line}: ${severity}${path}${problem.reason}${object}`;
+  return `${problem.file}:${problem.line}: ${severity}${withPath(problem.path, problem.reason)}${object}`;
+}
+
+/** `path: reason`, as {@link formatProblem} has it: for where there is no file. */
+export function describeFault({ path, reason }: { readonly path: FieldPath; readonly reason: string }): string {
+  return withPath(formatFieldPath(path), reason);
+}
+
+function withPath(path: string, reason: string): string {
+  return path === "" ? reason : `${path}: ${reason}`;
 }
 
 /** Field names and list indexes from the root of an object. */

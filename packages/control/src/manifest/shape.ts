@@ -77,6 +77,8 @@ export function closest(name: string, candidates: readonly string[]): string | u
   let best: string | undefined;
   let bestDistance = allowed + 1;
   for (const candidate of candidates) {
+    // No fewer edits than the lengths differ by; a name may have a megabyte.
+    if (Math.abs(name.length - candidate.length) > allowed) continue;
     const distance = editDistance(name.toLowerCase(), candidate.toLowerCase());
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
   }

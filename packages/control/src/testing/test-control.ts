@@ -154,7 +154,9 @@ function testConfig(folder: string, tokenKeyPem: string): ControlConfig {
     replicaName: "control-0",
     maxCertificateTtlMs: 24 * 3600 * 1000,
     listenIp: "127.0.0.1",
-    ports: { secureXds: 0, plaintextXds: undefined, metrics: 0, readiness: 0 },
+    rootIntroductionMs: 0,
+    ports: { secureXds: 0, plaintextXds: undefined, metrics: 0, readiness: 0, admission: undefined },
+    waypoint: undefined,
     log: { level: "off", format: "plain" },
     described: {},
   };
