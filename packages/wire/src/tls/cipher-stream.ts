@@ -2,6 +2,7 @@ import { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { SocketChannel } from "../socket.ts";
+import type { HandshakePacer } from "./handshake-pacer.ts";
 
 type Callback = (error?: Error) => void;
 
@@ -28,6 +29,14 @@ export class CipherStream extends EventEmitter {
   onFin: () => void = () => undefined;
   /** The connection is gone. TLS does not know before `release`: it would throw away what it has decrypted. */
   onTransportClose: () => void = () => undefined;
+  /** Set while the handshake runs: what TLS is given waits for its turn. */
+  pacer: HandshakePacer | undefined;
+  /** The pacer has no room. */
+  onQueueFull: () => void = () => undefined;
+  /** TLS wants to read. */
+  #flowing = false;
+  /** Bytes wait for their turn; no others may come before them. */
+  #holding = false;
   readonly #pieces: Uint8Array[] = [];
   #callbacks: Callback[] = [];
 
@@ -36,7 +45,7 @@ export class CipherStream extends EventEmitter {
     // High-water mark 0: a flush is done when the kernel has all of it, so TLS never encrypts ahead of a slow peer.
     this.channel = new SocketChannel(socket, 0);
     this.channel.setHandler({
-      onData: (chunk) => this.emit("data", chunk),
+      onData: (chunk) => this.#onData(chunk),
       onEnd: () => this.onFin(),
       onDrain: () => this.#complete(undefined),
       onClose: (error) => {
@@ -53,10 +62,12 @@ export class CipherStream extends EventEmitter {
   }
 
   resume(): void {
-    this.channel.resume();
+    this.#flowing = true;
+    if (!this.#holding) this.channel.resume();
   }
 
   pause(): void {
+    this.#flowing = false;
     this.channel.pause();
   }
 
@@ -100,6 +111,21 @@ export class CipherStream extends EventEmitter {
   /** Lets TLS know that the connection is gone. */
   release(): void {
     this.emit("close");
+  }
+
+  #onData(chunk: Uint8Array): void {
+    if (this.pacer === undefined) {
+      this.emit("data", chunk);
+      return;
+    }
+    this.#holding = true;
+    const paced = this.pacer.pace(this.channel, chunk, (bytes) => {
+      this.#holding = false;
+      if (this.channel.closed) return;
+      this.emit("data", bytes);
+      if (this.#flowing) this.channel.resume();
+    });
+    if (!paced) this.onQueueFull();
   }
 
   #complete(error: Error | undefined): void {

@@ -1,3 +1,6 @@
+import { WireError } from "../errors.ts";
+import type { SocketChannel } from "../socket.ts";
+
 /** What waits for a later turn of the event loop, and what did not get in. */
 export interface HandshakePacerStats {
   /** Steps that wait now. */
@@ -48,16 +51,32 @@ export class HandshakePacer {
     return { queued: this.#queued, delayed: this.#delayed, refused: this.#refused };
   }
 
-  /** True: a step may be done now, and is counted. False: {@link enqueue} it. */
-  admit(): boolean {
+  /**
+   * Does one step of a handshake: now with the borrowed bytes, or in a later turn with a copy, while the channel is paused
+   * (the step resumes it). False: there is no room, which is counted; give the handshake up with {@link queueFull}.
+   */
+  pace<Bytes extends Uint8Array | undefined>(
+    channel: SocketChannel,
+    ciphertext: Bytes,
+    step: (ciphertext: Bytes | Buffer) => void,
+  ): boolean {
+    if (this.#admit()) {
+      step(ciphertext);
+      return true;
+    }
+    channel.pause();
+    const held = ciphertext === undefined ? ciphertext : Buffer.from(ciphertext);
+    return this.#enqueue(channel.remoteAddress, () => step(held));
+  }
+
+  #admit(): boolean {
     if (this.#queued > 0 || this.#usedSteps >= this.#stepsPerTurn) return false;
     this.#usedSteps++;
     this.#scheduleTurn();
     return true;
   }
 
-  /** Does the step in a later turn; false when there is no room, which is counted. */
-  enqueue(peerAddress: string, step: Step): boolean {
+  #enqueue(peerAddress: string, step: Step): boolean {
     const queue = this.#queues.get(peerAddress) ?? [];
     if (this.#queued >= this.#maxQueued || queue.length >= this.#maxQueuedPerPeer) {
       this.#refused++;
@@ -100,6 +119,12 @@ export class HandshakePacer {
     this.#queued--;
     return step;
   }
+}
+
+/** What a handshake fails with that found no room. */
+export function queueFull(channel: SocketChannel): WireError {
+  const message = `Too many TLS handshakes wait, of ${channel.remoteAddress} or of all peers`;
+  return new WireError("TLS_HANDSHAKE_QUEUE_FULL", message);
 }
 
 /** The pacer of this thread; each worker has its own. */

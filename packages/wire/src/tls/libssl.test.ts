@@ -3,6 +3,7 @@ import { createLibsslEngine } from "./libssl.ts";
 import { createNodeTlsEngine } from "./node-tls.ts";
 import { describeSecureChannel } from "./test-support/channel-suite.ts";
 import { describeHandshake } from "./test-support/handshake-suite.ts";
+import { describePacing } from "./test-support/pacing-suite.ts";
 import { otherRoot, record, root, timeoutMs, TlsFixture } from "./test-support/tls-fixture.ts";
 import { createTestCertificate, materialOf } from "./test-certificates.ts";
 
@@ -10,6 +11,7 @@ const libssl = createLibsslEngine();
 const nodeTls = createNodeTlsEngine();
 describeHandshake("libssl", { client: libssl, server: libssl });
 describeSecureChannel("libssl", { client: libssl, server: libssl });
+describePacing(createLibsslEngine);
 describeHandshake("libssl client, node-tls server", { client: libssl, server: nodeTls });
 describeSecureChannel("libssl client, node-tls server", { client: libssl, server: nodeTls });
 describeHandshake("node-tls client, libssl server", { client: nodeTls, server: libssl });

@@ -4,7 +4,7 @@ import type { ByteChannelHandler } from "../byte-channel.ts";
 import { WireError, type WireErrorCode } from "../errors.ts";
 import { defaultHighWaterMark, SocketChannel } from "../socket.ts";
 import type { HandshakeOptions, SecureChannel, TlsContext, TlsEngine, TlsMaterial } from "./engine.ts";
-import { type HandshakePacer, threadHandshakePacer } from "./handshake-pacer.ts";
+import { type HandshakePacer, queueFull, threadHandshakePacer } from "./handshake-pacer.ts";
 import { LibsslChannel } from "./libssl-channel.ts";
 
 /** The only protocol that the contexts agree on. */
@@ -56,7 +56,6 @@ interface HandshakeParts {
 class LibsslHandshake implements ByteChannelHandler {
   readonly #parts: HandshakeParts;
   readonly #transport: SocketChannel;
-  readonly #peerAddress: string;
   #tls: TlsState | undefined;
   #timer: NodeJS.Timeout | undefined;
   #settled = false;
@@ -65,7 +64,6 @@ class LibsslHandshake implements ByteChannelHandler {
   constructor(parts: HandshakeParts) {
     this.#parts = parts;
     this.#transport = new SocketChannel(parts.socket, defaultHighWaterMark);
-    this.#peerAddress = this.#transport.remoteAddress;
   }
 
   start(context: TlsContext, timeoutMs: number): void {
@@ -100,16 +98,8 @@ class LibsslHandshake implements ByteChannelHandler {
   }
 
   #pace(ciphertext: Uint8Array | undefined): void {
-    if (this.#parts.pacer.admit()) return this.#step(ciphertext);
-    this.#transport.pause();
-    const held = ciphertext === undefined ? undefined : Buffer.from(ciphertext);
-    if (this.#parts.pacer.enqueue(this.#peerAddress, () => this.#step(held))) return;
-    this.#refuse(
-      new WireError(
-        "TLS_HANDSHAKE_QUEUE_FULL",
-        `Too many TLS handshakes wait, of ${this.#peerAddress} or of all peers`,
-      ),
-    );
+    const paced = this.#parts.pacer.pace(this.#transport, ciphertext, (bytes) => this.#step(bytes));
+    if (!paced) this.#refuse(queueFull(this.#transport));
   }
 
   #step(ciphertext: Uint8Array | undefined): void {

@@ -4,6 +4,7 @@ import tls from "node:tls";
 import { WireError, type WireErrorCode } from "../errors.ts";
 import { CipherStream } from "./cipher-stream.ts";
 import type { HandshakeOptions, SecureChannel, TlsContext, TlsEngine, TlsMaterial } from "./engine.ts";
+import { type HandshakePacer, queueFull, threadHandshakePacer } from "./handshake-pacer.ts";
 import { NodeTlsChannel } from "./node-tls-channel.ts";
 
 const protocol = "h2";
@@ -13,12 +14,12 @@ const cipherSuites = "TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256";
 const maxChainLength = 8;
 
 /** The engine over node:tls: runs wherever Node runs. Contexts are shared by all connections of one certificate. */
-export function createNodeTlsEngine(): TlsEngine {
+export function createNodeTlsEngine(pacer: HandshakePacer = threadHandshakePacer): TlsEngine {
   return {
     name: "node-tls",
     createContext: (material) => new NodeTlsContext(material),
-    accept: (socket, context, options) => handshake(socket, context, options, "server"),
-    connect: (socket, context, options) => handshake(socket, context, options, "client"),
+    accept: (socket, context, options) => handshake({ socket, role: "server", pacer }, context, options),
+    connect: (socket, context, options) => handshake({ socket, role: "client", pacer }, context, options),
   };
 }
 
@@ -67,12 +68,17 @@ function requireCertificate(pem: string): X509Certificate {
   return new X509Certificate(pem);
 }
 
+interface HandshakeParts {
+  readonly socket: Socket;
+  readonly role: "server" | "client";
+  readonly pacer: HandshakePacer;
+}
+
 /** Resolves once both sides are authenticated as far as this side can see; destroys the socket otherwise. */
 function handshake(
-  socket: Socket,
+  { socket, role, pacer }: HandshakeParts,
   context: TlsContext,
   options: HandshakeOptions,
-  role: "server" | "client",
 ): Promise<SecureChannel> {
   return new Promise((resolve, reject) => {
     const cipher = new CipherStream(socket);
@@ -89,6 +95,8 @@ function handshake(
     const timer = setTimeout(() => {
       refuse(new WireError("TLS_HANDSHAKE_TIMEOUT", `TLS handshake took longer than ${options.timeoutMs} ms`));
     }, options.timeoutMs);
+    cipher.pacer = pacer;
+    cipher.onQueueFull = () => refuse(queueFull(cipher.channel));
     cipher.onFin = () => refuse(handshakeError(new Error("peer closed the connection")));
     cipher.onTransportClose = () => {
       refuse(handshakeError(cipher.transportError ?? new Error("connection closed")));
@@ -106,6 +114,7 @@ function handshake(
       if (channel instanceof WireError) return refuse(channel);
       settled = true;
       clearTimeout(timer);
+      cipher.pacer = undefined;
       resolve(channel);
     });
   });
