@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { Service, Workload } from "../model/index.ts";
 import { chooseEndpoint, type EndpointRequest, endpointIdentities, weightedPick } from "./choose-endpoint.ts";
-import { aService, aWorkload, createState, gatewayByIp } from "./model.test-support.ts";
+import type { ServiceEndpoint } from "./mesh-lookup.ts";
+import { aService, aWorkload, createState, gatewayByIp, put } from "./model.test-support.ts";
 
 const key = "ns/web.ns.svc";
 
@@ -247,5 +248,97 @@ describe("weightedPick", () => {
         () => 0,
       ),
     ).toBeUndefined();
+  });
+});
+
+describe("chooseEndpoint: again and again", () => {
+  /** A service of many pods, and how often they were looked at. */
+  function watched(count: number) {
+    let looks = 0;
+    const workloads = Array.from({ length: count }, (_, i) =>
+      endpoint(`p${i}`, { addresses: [`10.0.${i >> 8}.${i & 255}`] }),
+    );
+    const state = createState({ workloads, services: [aService()] });
+    const endpointsOf = (service: Service) => {
+      const endpoints = state.endpointsOf(service);
+      return watch(endpoints);
+    };
+    const lists = new WeakMap<object, readonly ServiceEndpoint[]>();
+    const watch = (endpoints: readonly ServiceEndpoint[]): readonly ServiceEndpoint[] => {
+      const held = lists.get(endpoints);
+      if (held) return held;
+      const list = endpoints.map(({ workload, ports }) => ({
+        ports,
+        get workload() {
+          looks++;
+          return workload;
+        },
+      }));
+      lists.set(endpoints, list);
+      return list;
+    };
+    const draw = (request: Partial<EndpointRequest> = {}) => {
+      const before = looks;
+      const service = state.findService(key) ?? aService();
+      const choice = chooseEndpoint(
+        { endpointsOf },
+        { service, servicePort: 80, source, random: () => 0.5, ...request },
+      );
+      return { choice, looks: looks - before };
+    };
+    return { state, draw };
+  }
+
+  it("looks at all endpoints once, and at a few for each further call", () => {
+    const { draw } = watched(1000);
+    expect(draw().looks).toBeGreaterThanOrEqual(1000);
+    expect(draw().looks).toBeLessThan(10);
+    expect(draw({ accept: (workload) => workload.name !== "p0" }).looks).toBeLessThan(10);
+  });
+
+  it("keeps callers apart whose network differs, and ports", () => {
+    const gateway = gatewayByIp("10.9.9.9");
+    const far = endpoint("far", { network: "other", networkGateway: gateway });
+    const service = aService({
+      ports: [80, 81].map((servicePort) => ({ servicePort, targetPort: 0, appProtocol: "TCP" })),
+    });
+    const state = createState({ workloads: [far], services: [service] });
+    const ask = (network: string, servicePort: number) =>
+      chooseEndpoint(state, { service, servicePort, source: { ...source, network }, random: () => 0 }).kind;
+    expect([ask("other", 80), ask("net", 80), ask("other", 81), ask("other", 80)]).toEqual([
+      "found",
+      "unavailable",
+      "unavailable",
+      "found",
+    ]);
+  });
+
+  it("sees at once that an endpoint or the service has changed", () => {
+    const { state, draw } = watched(2);
+    expect(draw({ random: () => 0.9 }).choice).toMatchObject({ workload: { name: "p1" }, port: 8080 });
+    put(state, { workloads: [endpoint("p1", { healthy: false })] });
+    expect(draw({ random: () => 0.9 }).choice).toMatchObject({ workload: { name: "p0" } });
+    put(state, { workloads: [endpoint("p0", {}, 9999)] });
+    expect(draw().choice).toMatchObject({ port: 9999 });
+    put(state, { services: [aService({ ports: [] })] });
+    expect(draw().choice).toMatchObject({ kind: "unavailable" });
+  });
+
+  it("draws among the accepted as if there were no others", () => {
+    const workloads = Array.from({ length: 20 }, (_, i) => endpoint(`p${i}`, { capacity: i < 10 ? 3 : 1 }));
+    const state = createState({ workloads, services: [aService()] });
+    const accepted = new Set(["p3", "p15", "p19"]);
+    let seed = 1;
+    // A small generator with a fixed start: the same draws in every run.
+    const random = (): number => (seed = (seed * 48_271) % 2_147_483_647) / 2_147_483_647;
+    const counts = new Map<string, number>();
+    for (let i = 0; i < 5000; i++) {
+      const accept = (workload: Workload): boolean => accepted.has(workload.name);
+      const choice = chooseEndpoint(state, { service: aService(), servicePort: 80, source, random, accept });
+      if (choice.kind === "found") counts.set(choice.workload.name, (counts.get(choice.workload.name) ?? 0) + 1);
+    }
+    expect([...counts.keys()].toSorted()).toEqual(["p15", "p19", "p3"]);
+    expect((counts.get("p3") ?? 0) / 5000).toBeCloseTo(0.6, 1);
+    expect((counts.get("p15") ?? 0) / 5000).toBeCloseTo(0.2, 1);
   });
 });

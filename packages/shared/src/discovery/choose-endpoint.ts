@@ -1,7 +1,8 @@
-import type { Identity, IpAddress, PortMapping, RoutingScope, Service, Workload } from "../model/index.ts";
+import type { Identity, IpAddress, Service, Workload } from "../model/index.ts";
 import { parseSpiffeId } from "../model/index.ts";
 import type { EndpointChoice, Unavailable } from "./choice.ts";
-import type { MeshLookup, ServiceEndpoint } from "./mesh-lookup.ts";
+import { type Candidate, Candidates, candidatesOf, servingOf } from "./endpoint-candidates.ts";
+import type { MeshLookup } from "./mesh-lookup.ts";
 
 export interface EndpointRequest {
   readonly service: Service;
@@ -18,31 +19,37 @@ export interface EndpointRequest {
   readonly purpose?: "standard" | "waypoint";
 }
 
-interface Candidate {
-  readonly endpoint: ServiceEndpoint;
-  readonly port: number;
-}
+/** Draws from what is kept before those that are not accepted are sorted out. */
+const drawsBeforeSorting = 4;
 
 /**
  * Picks one endpoint of a service (ztunnel.md §2): those that are reachable and serve the port, of the best locality
- * rank, at random by capacity. No retry, no memory: each call is a new draw. O(endpoints of the service).
+ * rank, at random by capacity. No retry, no memory: each call is a new draw. O(log(endpoints)); O(endpoints) for the first
+ * call after a change, and where `accept` takes few of them.
  */
 export function chooseEndpoint(state: Pick<MeshLookup, "endpointsOf">, request: EndpointRequest): EndpointChoice {
-  const { service, servicePort, source } = request;
+  const { service, servicePort, source, accept } = request;
   const declared = service.ports.find((port) => port.servicePort === servicePort);
   if (declared === undefined && request.purpose !== "waypoint")
     return noUpstream(`${service.hostname} has no port ${servicePort}`);
   const endpoints = state.endpointsOf(service);
-  const serving = endpoints.flatMap((endpoint): Candidate[] => {
-    if (request.accept?.(endpoint.workload) === false) return [];
-    const port = targetPort(endpoint, servicePort, declared?.targetPort ?? 0);
-    return port === undefined || !isReachable(endpoint.workload, source) ? [] : [{ endpoint, port }];
-  });
-  const ranked = bestRanked(service, serving, source);
-  const chosen = weightedPick(ranked, (candidate) => candidate.endpoint.workload.capacity, request.random);
-  if (chosen === undefined)
-    return noUpstream(whyNone(service, servicePort, { known: endpoints.length, serving: serving.length }));
-  return addressOf(chosen, request);
+  const query = { loadBalancing: service.loadBalancing, servicePort, targetPort: declared?.targetPort ?? 0, source };
+  const candidates = candidatesOf(endpoints, query);
+  const chosen = draw(candidates, request);
+  if (chosen) return addressOf(chosen, request);
+  const accepted = accept ? new Candidates(servingOf(endpoints, query, accept), query) : candidates;
+  const sorted = accept && accepted.draw(request.random());
+  if (sorted) return addressOf(sorted, request);
+  return noUpstream(whyNone(service, servicePort, { known: endpoints.length, serving: accepted.serving }));
+}
+
+/** One that is accepted has the best rank of all, so it has the best of those that are. */
+function draw(candidates: Candidates, { accept, random }: EndpointRequest): Candidate | undefined {
+  for (let i = 0; i < drawsBeforeSorting; i++) {
+    const candidate = candidates.draw(random());
+    if (!candidate || !accept || accept(candidate.endpoint.workload)) return candidate;
+  }
+  return undefined;
 }
 
 /** Draws one value in proportion to its weight; undefined when all weights are 0. */
@@ -78,65 +85,6 @@ function spiffeIdsOf(name: string): Identity[] {
     return [parseSpiffeId(name)];
   } catch {
     return [];
-  }
-}
-
-/** Endpoint's own mapping, else the service's number, else (with an application tunnel) the service port; else none. */
-function targetPort(endpoint: ServiceEndpoint, servicePort: number, serviceTarget: number): number | undefined {
-  const mapped = endpoint.ports.find((port: PortMapping) => port.servicePort === servicePort);
-  if (mapped !== undefined && mapped.targetPort > 0) return mapped.targetPort;
-  if (serviceTarget > 0) return serviceTarget;
-  return (endpoint.workload.applicationTunnel?.port ?? 0) > 0 ? servicePort : undefined;
-}
-
-/** Endpoints behind another network's gateway need a double tunnel, which is not built: they are left out. */
-function isReachable(workload: Workload, source: Workload): boolean {
-  if (workload.network !== source.network && workload.networkGateway !== undefined) return false;
-  return workload.addresses.length > 0 || workload.hostname !== "";
-}
-
-/** STRICT: all scopes match. FAILOVER: the most leading scopes match. Otherwise all. */
-function bestRanked(service: Service, candidates: readonly Candidate[], source: Workload): readonly Candidate[] {
-  const { mode, routingPreferences } = service.loadBalancing;
-  if (mode !== "STRICT" && mode !== "FAILOVER") return candidates;
-  const ranks = candidates.map((candidate) => rankOf(candidate.endpoint.workload, source, routingPreferences));
-  const wanted = mode === "STRICT" ? fullRank(routingPreferences) : Math.max(...ranks);
-  return candidates.filter((_, i) => ranks[i] === wanted);
-}
-
-/**
- * How many leading scopes match. A leading NETWORK scope is a preference, not a gate: when it matches, the rank is raised
- * above every remote endpoint's; when not, the scopes after it still count (ztunnel#1980).
- */
-function rankOf(workload: Workload, source: Workload, scopes: readonly RoutingScope[]): number {
-  const networkFirst = scopes[0] === "NETWORK";
-  const sameNetwork = workload.network === source.network;
-  const rest = networkFirst ? scopes.slice(1) : scopes;
-  const mismatch = rest.findIndex((scope) => scopeValue(workload, scope) !== scopeValue(source, scope));
-  const matched = mismatch < 0 ? rest.length : mismatch;
-  return networkFirst && sameNetwork ? matched + scopes.length : matched;
-}
-
-function fullRank(scopes: readonly RoutingScope[]): number {
-  return scopes[0] === "NETWORK" ? 2 * scopes.length - 1 : scopes.length;
-}
-
-function scopeValue(workload: Workload, scope: RoutingScope): string {
-  switch (scope) {
-    case "REGION":
-      return workload.locality.region;
-    case "ZONE":
-      return workload.locality.zone;
-    case "SUBZONE":
-      return workload.locality.subzone;
-    case "NODE":
-      return workload.node;
-    case "CLUSTER":
-      return workload.clusterId;
-    case "NETWORK":
-      return workload.network;
-    default:
-      throw new Error(`Unknown routing scope ${JSON.stringify(scope satisfies never)}`);
   }
 }
 

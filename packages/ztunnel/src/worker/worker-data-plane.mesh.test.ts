@@ -31,7 +31,9 @@ beforeAll(async () => {
   controlPlane = { authority, xds, ca: await startFakeCaServer({ authority }) };
   xds.replace({ workloads: [client, server].map(({ name, ip }) => workloadOf(name, ip)) });
   node = await startTestNode("a", controlPlane, { ZTUNNEL_WORKER_THREADS: "2" });
-  await eventually(() => expect(node.ztunnel.readiness.pendingTasks()).toEqual(["workload proxy manager"]));
+  await eventually(() => expect(node.ztunnel.readiness.pendingTasks()).toEqual(["workload proxy manager"]), {
+    timeoutMs: 60_000,
+  });
   await node.serve(client);
   await node.serve(server);
   await server.echo(8080);
