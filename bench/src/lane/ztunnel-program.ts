@@ -73,14 +73,14 @@ export async function whenReady(host: Host, program: Program): Promise<void> {
   });
 }
 
-/** Which TLS engine a part of this project uses, as its admin page says. Throws {@link AbsentError} when another was wanted. */
+/** Throws {@link AbsentError} when a part of this project uses another TLS engine than wanted, as its admin page says. */
 export async function checkEngine(host: Host, wanted: TlsEngineName): Promise<void> {
   const url = "http://127.0.0.1:15000/config_dump";
   const dump = JSON.parse(await runCommand([...inside(host), "curl", "-fsS", "-m", "5", url])) as EngineDump;
-  const found = dump.tlsEngine?.name ?? "node-tls";
-  if (found !== wanted) throw new AbsentError(`its ztunnel uses the TLS engine ${found}, not ${wanted}`);
+  const { name, reason } = dump.version.tlsEngine;
+  if (name !== wanted) throw new AbsentError(`${host.name} uses the TLS engine ${name}, not ${wanted}: ${reason}`);
 }
 
 interface EngineDump {
-  readonly tlsEngine?: { readonly name?: string };
+  readonly version: { readonly tlsEngine: { readonly name: string; readonly reason: string } };
 }
