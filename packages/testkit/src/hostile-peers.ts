@@ -14,6 +14,9 @@ export interface HostileTlsOptions extends tls.ConnectionOptions {
   readonly localAddress?: string;
 }
 
+/** Attackers show keys and signatures that OpenSSL would not use by itself. */
+const anyStrength = "DEFAULT:@SECLEVEL=0";
+
 /** Resolves after TLS as the client sees it: a server that refuses the certificate says so only later. Rejects with node:tls's error. */
 export async function connectHostileTls(
   address: { readonly ip: string; readonly port: number },
@@ -29,6 +32,7 @@ export async function connectHostileTls(
     ALPNProtocols: ["h2"],
     rejectUnauthorized: false,
     checkServerIdentity: () => undefined,
+    ciphers: anyStrength,
     ...options,
   });
   await once(socket, "secureConnect");
@@ -69,6 +73,7 @@ export async function startHostileServer(
     requestCert: true,
     rejectUnauthorized: false,
     minVersion: "TLSv1.3",
+    ciphers: anyStrength,
     ...options.tls,
   });
   server.on("secureConnection", (socket) => {

@@ -1,4 +1,4 @@
-import type { Duplex } from "node:stream";
+import type { TLSSocket } from "node:tls";
 import {
   CLIENT_PREFACE,
   createBlockReader,
@@ -37,7 +37,7 @@ export class RawHttp2Peer {
   readonly dataBytes: Map<number, number> = new Map();
   /** Resolves when the connection is gone, however it went. */
   readonly whenClosed: Promise<void>;
-  readonly #socket: Duplex;
+  readonly #socket: TLSSocket;
   readonly #options: RawHttp2PeerOptions;
   readonly #readBlock = createBlockReader();
   #input: Buffer = Buffer.alloc(0);
@@ -48,8 +48,8 @@ export class RawHttp2Peer {
   /** By the payload of our PING: what to call when its answer comes. */
   readonly #awaited = new Map<string, () => void>();
 
-  /** Takes over a connected stream whose TLS is done. */
-  constructor(socket: Duplex, options: RawHttp2PeerOptions) {
+  /** Takes over a connection whose TLS is done. */
+  constructor(socket: TLSSocket, options: RawHttp2PeerOptions) {
     this.#socket = socket;
     this.#options = options;
     this.#prefaceLeft = options.role === "server" ? CLIENT_PREFACE.length : 0;
@@ -74,6 +74,11 @@ export class RawHttp2Peer {
   /** The other side ended or broke the connection. */
   get closed(): boolean {
     return this.#closed;
+  }
+
+  /** The TLS below was resumed instead of made anew. */
+  get resumed(): boolean {
+    return this.#socket.isSessionReused();
   }
 
   /** Writes bytes as they are; what a closed connection does not take is lost. */

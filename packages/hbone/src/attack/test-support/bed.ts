@@ -2,7 +2,6 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import type { Identity, SocketAddress } from "@hairpin/shared/model";
-import type { Clock } from "@hairpin/shared/process";
 import { MetricRegistry } from "@hairpin/shared/telemetry";
 import { eventually, ManualClock, TestAuthority } from "@hairpin/testkit";
 import { connectTcp, listenTcp, type TlsEngine, type TlsMaterial } from "@hairpin/wire";
@@ -14,7 +13,7 @@ import {
 } from "../../options.ts";
 import { createTunnelResetBudgets } from "../../reset-budgets.ts";
 import { SessionMetrics } from "../../session-metrics.ts";
-import { TunnelDialer, type TunnelTarget } from "../../tunnel-dialer.ts";
+import { TunnelDialer, type TunnelDialerComponents, type TunnelTarget } from "../../tunnel-dialer.ts";
 import { acceptTunnelSession, type InboundConnect, type InboundTunnelSession } from "../../tunnel-listener.ts";
 import { echo, Neighbour } from "./neighbour.ts";
 
@@ -26,26 +25,30 @@ export const server: Identity = authority.identity("good/server");
 export interface BedOptions {
   readonly listener?: Partial<TunnelListenerOptions>;
   readonly dialer?: Partial<TunnelDialerOptions>;
+  /** Of the listener. Default: the authority's for `server`. */
   readonly material?: TlsMaterial;
+  /** Of dialers. Default: the authority's for `client`. */
+  readonly dialerMaterial?: TlsMaterial;
   /** Default: accepts and echoes. */
   readonly onConnect?: (request: InboundConnect) => void;
 }
 
 /** A listener and a dialer of one engine, with one set of metrics. Time stands still unless a test moves it. */
 export class AttackBed implements AsyncDisposable {
-  readonly clock: ManualClock = new ManualClock(new Date());
+  readonly clock: ManualClock;
   readonly sessions: InboundTunnelSession[] = [];
   readonly refusals: unknown[] = [];
   readonly dialer: TunnelDialer;
   readonly address: SocketAddress;
   readonly engine: TlsEngine;
+  readonly #material: TlsMaterial;
   readonly #registry: MetricRegistry;
   readonly #closers: (() => Promise<void> | void)[];
 
   private constructor(
     engine: TlsEngine,
     registry: MetricRegistry,
-    place: { readonly address: SocketAddress; readonly clock: ManualClock; readonly dialer: TunnelDialer },
+    place: Pick<AttackBed, "address" | "clock" | "dialer"> & { readonly material: TlsMaterial },
     closers: (() => Promise<void> | void)[],
   ) {
     this.engine = engine;
@@ -53,6 +56,7 @@ export class AttackBed implements AsyncDisposable {
     this.address = place.address;
     this.clock = place.clock;
     this.dialer = place.dialer;
+    this.#material = place.material;
     this.#closers = closers;
   }
 
@@ -79,10 +83,11 @@ export class AttackBed implements AsyncDisposable {
         );
       },
     });
-    const dialer = createDialer(engine, clock, { ...options.dialer }, metrics);
+    const material = options.dialerMaterial ?? authority.material(client);
+    const dialer = createDialer({ tls: engine, clock, metrics }, material, options.dialer);
     const address = { ip: "127.0.0.1", port: listener.address.port };
     const over = new Error("the test is over");
-    const bed: AttackBed = new AttackBed(engine, registry, { address, clock, dialer: dialer.dialer }, [
+    const bed: AttackBed = new AttackBed(engine, registry, { address, clock, material, dialer: dialer.dialer }, [
       () => dialer.close(),
       () => bed.sessions.forEach((session) => session.destroy(over)),
       () => listener.close(),
@@ -93,7 +98,7 @@ export class AttackBed implements AsyncDisposable {
 
   /** An honest client of the listener, in a connection of its own, that has called once already. */
   async neighbour(target: TunnelTarget = targetOf(this.address)): Promise<Neighbour> {
-    const { dialer, close } = createDialer(this.engine, this.clock, {}, undefined);
+    const { dialer, close } = createDialer({ tls: this.engine, clock: this.clock }, this.#material);
     this.#closers.unshift(close);
     const neighbour = new Neighbour(() => dialer.dial(target, { authority: "10.0.0.1:80", headers: [] }));
     await neighbour.nextCall();
@@ -124,14 +129,13 @@ export class AttackBed implements AsyncDisposable {
 }
 
 function createDialer(
-  tls: TlsEngine,
-  clock: Clock,
-  options: Partial<TunnelDialerOptions>,
-  metrics: SessionMetrics | undefined,
+  components: Omit<TunnelDialerComponents, "contextFor">,
+  material: TlsMaterial,
+  options: Partial<TunnelDialerOptions> = {},
 ): { readonly dialer: TunnelDialer; readonly close: () => void } {
-  const context = tls.createContext(authority.material(client));
+  const context = components.tls.createContext(material);
   const dialer = new TunnelDialer(
-    { tls, clock, contextFor: async () => context, ...(metrics ? { metrics } : {}) },
+    { ...components, contextFor: async () => context },
     { ...defaultTunnelDialerOptions, ...options },
   );
   return {
