@@ -163,7 +163,7 @@ export class LeaseElection implements Component, Leadership {
 
   #expire(): void {
     this.#deadline?.cancel();
-    this.#components.logger.warn("not leading any more", { lease: this.#options.name });
+    this.#components.logger.info("not leading any more", { lease: this.#options.name });
     this.#leadsUntil = -Infinity;
     this.#changed();
   }

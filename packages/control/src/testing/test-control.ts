@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fromBinary } from "@bufbuild/protobuf";
@@ -13,6 +13,8 @@ import {
   createSubscription,
   formatNodeId,
 } from "@hairpin/shared/xds";
+import type { FakeApiServer } from "@hairpin/testkit";
+import { decodeJwt } from "jose";
 import { type RunningControl, startControl } from "../app.ts";
 import type { KubernetesObject, Pod } from "../collection/kubernetes-object.ts";
 import { accountOf } from "../ambient/pod.ts";
@@ -71,6 +73,26 @@ export class TestControl implements AsyncDisposable {
       },
     });
     return new TestControl({ running, tokens, objects, writes, folder });
+  }
+
+  /** A replica in a cluster; its tokens are believed by the fake's TokenReview. Statuses go to the fake. */
+  static async startInCluster(fake: FakeApiServer, replicaName: string): Promise<TestControl> {
+    const folder = await mkdtemp(join(tmpdir(), "hairpin-control-"));
+    const tokens = new LocalTokenSigner();
+    const kubeconfig = join(folder, "kubeconfig");
+    await writeFile(kubeconfig, fake.kubeconfig);
+    fake.reviews.set("tokenreviews", (spec) => reviewLocalToken((spec as { readonly token: string }).token));
+    const running = await startControl(
+      {
+        ...testConfig(folder, tokens.publicKeyPem),
+        source: { kind: "kubernetes", server: { kind: "kubeconfig", path: kubeconfig } },
+        localAuthority: undefined,
+        replicaName,
+        waypoint: { image: "hairpin:test", imagePullPolicy: "", imagePullSecrets: [] },
+      },
+      { logger: noLogger, handleSignals: false },
+    );
+    return new TestControl({ running, tokens, objects: new ObjectCollection(), writes: [], folder });
   }
 
   get address(): string {
@@ -159,6 +181,28 @@ function testConfig(folder: string, tokenKeyPem: string): ControlConfig {
     waypoint: undefined,
     log: { level: "off", format: "plain" },
     described: {},
+  };
+}
+
+/** What an API server says of a token that it made. */
+function reviewLocalToken(token: string): unknown {
+  const {
+    aud,
+    sub,
+    "kubernetes.io": about,
+  } = decodeJwt<{
+    readonly "kubernetes.io": { readonly pod?: { readonly name: string; readonly uid: string } };
+  }>(token);
+  const { pod } = about;
+  const extra = {
+    "authentication.kubernetes.io/pod-name": [pod?.name ?? ""],
+    "authentication.kubernetes.io/pod-uid": [pod?.uid ?? ""],
+  };
+  const groups = ["system:serviceaccounts", "system:authenticated"];
+  return {
+    authenticated: true,
+    audiences: [aud],
+    user: { username: sub, groups, ...(pod === undefined ? {} : { extra }) },
   };
 }
 

@@ -65,6 +65,19 @@ export class FakeApiServer implements AsyncDisposable {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
+  /** A kubeconfig for this server. */
+  get kubeconfig(): string {
+    return JSON.stringify({
+      apiVersion: "v1",
+      kind: "Config",
+      "current-context": "fake",
+      contexts: [{ name: "fake", context: { cluster: "fake", user: "fake" } }],
+      // The library wants to hear that plain HTTP is meant.
+      clusters: [{ name: "fake", cluster: { server: this.address, "insecure-skip-tls-verify": true } }],
+      users: [{ name: "fake", user: { token: "fake" } }],
+    });
+  }
+
   /** Watches that are open now. */
   watchesOf(kind: string): number {
     return [...this.#watchers].filter(({ served }) => served.kind === kind).length;
