@@ -4,6 +4,7 @@ export * from "./eventually.ts";
 export * from "./fake-api-server/index.ts";
 export * from "./fake-ca-server.ts";
 export * from "./fake-xds-server.ts";
+export * from "./foreign-program.ts";
 export * from "./hostile-peers.ts";
 export * from "./manual-clock.ts";
 export * from "./mesh-fixtures.ts";

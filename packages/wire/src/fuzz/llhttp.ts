@@ -54,21 +54,24 @@ const strict = 0;
 export function readWithLlhttp(kind: "request" | "response", input: Uint8Array, finish: boolean): LlhttpResult {
   const messages: LlhttpMessage[] = [];
   let pendingFields: [string, string][] = [];
+  let pendingTarget = "";
   let upgraded = false;
   const parser = new HTTPParser();
   parser.initialize(kind === "request" ? HTTPParser.REQUEST : HTTPParser.RESPONSE, {}, maxHeaderBytes, strict);
   // Fields beyond the 32nd, and trailers, come apart from the head.
-  parser[HTTPParser.kOnHeaders] = (flat: string[]): void => {
+  parser[HTTPParser.kOnHeaders] = (flat: string[], target: string | undefined): void => {
     const open = messages.at(-1);
-    if (open === undefined || open.complete) pendingFields.push(...pairs(flat));
-    else open.fields.push(...pairs(flat));
+    if (open === undefined || open.complete) {
+      pendingFields.push(...pairs(flat));
+      pendingTarget += target ?? "";
+    } else open.fields.push(...pairs(flat));
   };
   parser[HTTPParser.kOnHeadersComplete] = (
     _major: number,
     _minor: number,
     flat: string[] | undefined,
     method: number,
-    target: string,
+    target: string | undefined,
     status: number,
     _reason: string,
     upgrade: boolean,
@@ -76,7 +79,16 @@ export function readWithLlhttp(kind: "request" | "response", input: Uint8Array, 
   ): number => {
     const fields = [...pendingFields, ...pairs(flat ?? [])];
     pendingFields = [];
-    messages.push({ method: methods[method] ?? "", target, status, fields, keepAlive, body: "", complete: false });
+    messages.push({
+      method: methods[method] ?? "",
+      target: pendingTarget + (target ?? ""),
+      status,
+      fields,
+      keepAlive,
+      body: "",
+      complete: false,
+    });
+    pendingTarget = "";
     upgraded = upgrade;
     return 0;
   };
