@@ -27,6 +27,7 @@ import { dependsOnItself, MessageReceiver } from "./message-receiver.ts";
 import type { Http2Limit, Http2Role, ResolvedHttp2Options } from "./options.ts";
 import { Output } from "./output.ts";
 import { PingTracker } from "./ping-tracker.ts";
+import { threadSendMemory } from "./send-memory.ts";
 import { SendScheduler } from "./send-scheduler.ts";
 import { SessionStats } from "./session-stats.ts";
 import { applySettings, encodeSettings, initialPeerSettings } from "./settings.ts";
@@ -578,7 +579,11 @@ export class Http2Engine implements FrameSink, StreamOwner {
   isSendBufferFull(stream: EngineStream): boolean {
     const queued = stream.bufferedBytes;
     if (queued > this.#options.maxSendBufferBytes) return true;
-    return queued > 0 && this.stats.queuedBytes > this.#options.maxSessionSendBufferBytes;
+    if (queued === 0) return false;
+    if (this.stats.queuedBytes > this.#options.maxSessionSendBufferBytes) return true;
+    if (threadSendMemory.queuedBytes <= this.#options.maxThreadSendBufferBytes) return false;
+    this.#guard.hit("threadSendBuffer");
+    return true;
   }
 
   isSendBufferDrained(stream: EngineStream): boolean {

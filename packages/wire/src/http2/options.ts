@@ -37,7 +37,8 @@ export type Http2Limit =
   | "headerBlockBytes"
   | "continuationFrames"
   | "informationalHeads"
-  | "controlFrameBytes";
+  | "controlFrameBytes"
+  | "threadSendBuffer";
 
 /** Every limit and size. Undefined fields take the default in the comment; `server | client` where they differ. */
 export interface Http2Options {
@@ -71,6 +72,8 @@ export interface Http2Options {
   readonly maxSendBufferBytes?: number;
   /** Unsent bytes of all streams above which every `write` that had to queue returns false. Default 16 MiB. */
   readonly maxSessionSendBufferBytes?: number;
+  /** Unsent bytes of all sessions of the thread above which the same holds. Default 256 MiB. */
+  readonly maxThreadSendBufferBytes?: number;
   /** Serialised bytes waiting for a full channel above which we stop reading from it. Default 1 MiB. */
   readonly maxOutputBytes?: number;
   /** Streams we reset whose late frames are forgiven. Default 1024. */
@@ -121,6 +124,7 @@ export function resolveHttp2Options(role: Http2Role, options: Http2Options = {})
     encoderTableSize: options.encoderTableSize ?? 4096,
     maxSendBufferBytes: options.maxSendBufferBytes ?? (role === "server" ? 400 * KIB : 4 * MIB),
     maxSessionSendBufferBytes: options.maxSessionSendBufferBytes ?? 16 * MIB,
+    maxThreadSendBufferBytes: options.maxThreadSendBufferBytes ?? 256 * MIB,
     maxOutputBytes: options.maxOutputBytes ?? MIB,
     rememberedResets: options.rememberedResets ?? 1024,
     maxOutstandingPings: options.maxOutstandingPings ?? 16,

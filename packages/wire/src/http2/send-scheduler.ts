@@ -1,6 +1,7 @@
 import { DEFAULT_WINDOW_SIZE } from "./frame.ts";
 import { SendWindow } from "./flow-control.ts";
 import type { Output } from "./output.ts";
+import { threadSendMemory } from "./send-memory.ts";
 import type { SessionStats } from "./session-stats.ts";
 import type { EngineStream } from "./stream.ts";
 
@@ -50,7 +51,7 @@ export class SendScheduler {
     const sent = this.#first === undefined && stream.bufferedBytes === 0 ? this.#writeThrough(stream, chunk) : 0;
     if (sent === chunk.length || stream.closed) return;
     stream.queue.append(chunk, sent, chunk.length);
-    this.#stats.queuedBytes += chunk.length - sent;
+    this.#count(chunk.length - sent);
     this.enqueue(stream);
   }
 
@@ -66,7 +67,7 @@ export class SendScheduler {
 
   /** Drops what the stream queued. */
   drop(stream: EngineStream): void {
-    if (stream.bufferedBytes > 0) this.#stats.queuedBytes -= stream.queue.clear();
+    if (stream.bufferedBytes > 0) this.#count(-stream.queue.clear());
   }
 
   /** Serialises up to one batch. */
@@ -83,7 +84,7 @@ export class SendScheduler {
       if (length <= 0 || stream.detached) continue;
       this.#output.queuedData(stream.id, stream.queue, length, this.maxPayload);
       this.#account(stream, length);
-      this.#stats.queuedBytes -= length;
+      this.#count(-length);
       this.enqueue(stream);
       if (stream.bufferedBytes === 0) this.#events.onQueueEmpty(stream);
       if (stream.awaitsDrain) this.#events.onProgress(stream);
@@ -109,6 +110,11 @@ export class SendScheduler {
       from += length;
     }
     return from;
+  }
+
+  #count(queued: number): void {
+    this.#stats.queuedBytes += queued;
+    threadSendMemory.add(queued);
   }
 
   #account(stream: EngineStream, length: number): void {

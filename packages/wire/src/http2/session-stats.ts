@@ -34,6 +34,7 @@ export class SessionStats implements Http2SessionStats {
     continuationFrames: 0,
     informationalHeads: 0,
     controlFrameBytes: 0,
+    threadSendBuffer: 0,
   };
 
   constructor(assumedPeerMaxStreams: number) {
