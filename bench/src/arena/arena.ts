@@ -11,7 +11,7 @@ import { startProgram, type Program, type ProgramOptions } from "./program.ts";
 import { waitUntil } from "./wait-until.ts";
 
 /** Of every application: closed connections of one port alone would use up a client's ports. */
-export const applicationPorts = { first: 8000, last: 8015 } as const;
+const applicationPorts = { first: 8000, last: 8015 } as const;
 export const applicationPortRange: string = `${applicationPorts.first}-${applicationPorts.last}`;
 export const applicationPortList: readonly number[] = Array.from(
   { length: applicationPorts.last - applicationPorts.first + 1 },

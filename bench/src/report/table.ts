@@ -79,7 +79,7 @@ export function renderReport(results: BenchResults): string {
 }
 
 /** One table: every lane that was measured, and these figures. */
-export function figureTable(ids: readonly string[], results: BenchResults, lanes: readonly LaneResult[]): string {
+function figureTable(ids: readonly string[], results: BenchResults, lanes: readonly LaneResult[]): string {
   const shown = ids.flatMap((id) => figures.filter((figure) => figure.id === id));
   const rows = lanes.map((lane) => [
     lane.title,
