@@ -33,7 +33,7 @@ export function createCertificateService(
   options: { readonly config: MeshConfig; readonly maxTtlMs: number },
 ): GrpcService {
   const { authorities, objects, logger, tokens } = components;
-  const signing = new PacedQueue();
+  const paced = new PacedQueue();
   const requests = components.metrics.counter({
     name: "hairpin_ca_requests_total",
     help: "Certificate requests by result: issued, refused (who asked), invalid (what was asked), failed.",
@@ -51,14 +51,14 @@ export function createCertificateService(
 
   const answer = async (call: ServerUnaryCall<Request, Response>): Promise<Response> => {
     const { request } = call;
-    const caller = await identify(call);
+    const caller = await paced.run(() => identify(call));
     const impersonated = impersonatedIdentity(request);
     const context = { snapshot: objects.snapshot(), config: options.config };
     const decision = decideGrant(caller, impersonated, context);
     const by = `${caller.namespace}/${caller.serviceAccount}`;
     if (decision.kind === "refused") throw new GrantRefused(decision.reason, by);
     const ttlMs = lifetime(request.validityDuration, options.maxTtlMs);
-    const certChain = await signing.run(() =>
+    const certChain = await paced.run(() =>
       authorities.current.authority.sign(request.csr, { identity: decision.identity, ttlMs }),
     );
     logger.debug("certificate issued", { identity: formatSpiffeId(decision.identity), by, ttlMs });
