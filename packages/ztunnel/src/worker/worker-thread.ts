@@ -5,7 +5,6 @@ import { ZtunnelError } from "../response-flag.ts";
 import { CallChannel } from "./call-channel.ts";
 import type { MainMethods, WorkerFailure, WorkerMethods, WorkerStart } from "./messages.ts";
 
-/** A bundle of the program keeps this file beside itself. */
 /** Bundled for the image, the thread's program is a file beside the bundle (scripts/build-bundle.ts). */
 const entry = new URL(import.meta.url.endsWith(".ts") ? "./main.ts" : "./ztunnel-worker.mjs", import.meta.url);
 
