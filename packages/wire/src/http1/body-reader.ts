@@ -148,6 +148,10 @@ export class BodyReader {
   }
 }
 
+/** `;name[=value]`…, a value being a token or a quoted string (RFC 9112 §7.1.1). The line is short: `maxChunkLineBytes`. */
+const chunkExtensions =
+  /^(?:;[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?:=(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+|"(?:[\t !#-[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"))?)*$/;
+
 /** `size[;extension]`: hexadecimal digits only, then nothing or extensions, without spaces around them (RFC 9112 §7.1). */
 function parseChunkLine(line: string): { size: number; extensionBytes: number } {
   let size = 0;
@@ -160,8 +164,7 @@ function parseChunkLine(line: string): { size: number; extensionBytes: number } 
   const bad = (reason: string): Http1Error => new Http1Error("HTTP1_BAD_CHUNK", `${reason}: ${quote(line)}`);
   if (index === 0) throw bad("Chunk without size");
   if (index > 16 || !Number.isSafeInteger(size)) throw bad("Chunk size too large");
-  if (index < line.length && !/^;[!#$%&'*+\-.^_`|~0-9A-Za-z]/.test(line.slice(index, index + 2)))
-    throw bad("Bad chunk size");
+  if (index < line.length && !chunkExtensions.test(line.slice(index))) throw bad("Bad chunk size or extension");
   return { size, extensionBytes: line.length - index };
 }
 
