@@ -69,12 +69,15 @@ function isWaypoint(workload: Workload, { destination }: GatewayAddress, mesh: M
   return target !== undefined && workload.services.has(formatNamespacedHostname(target.service));
 }
 
-/** The endpoint's own mapping of the service port, else the service's. Undefined: not served by this workload. */
+/**
+ * The endpoint's own mapping of the service port, else the service's. Undefined: not served by this workload. Who takes tunnels for
+ * others (an application tunnel) serves every service.
+ */
 function hostnamePort(service: Service | undefined, servicePort: number, local: Workload): number | undefined {
   if (!service) return undefined;
-  const mapped = local.services
-    .get(formatNamespacedHostname(service))
-    ?.find((mapping) => mapping.servicePort === servicePort);
+  const mappings = local.services.get(formatNamespacedHostname(service));
+  if (mappings === undefined && local.applicationTunnel === undefined) return undefined;
+  const mapped = mappings?.find((mapping) => mapping.servicePort === servicePort);
   if (mapped && mapped.targetPort > 0) return mapped.targetPort;
   const declared = service.ports.find((port) => port.servicePort === servicePort);
   return declared && declared.targetPort > 0 ? declared.targetPort : undefined;

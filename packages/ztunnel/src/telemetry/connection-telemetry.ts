@@ -1,7 +1,13 @@
 import type { RelayCounters } from "@hairpin/hbone";
 import { formatSocketAddress, type SocketAddress } from "@hairpin/shared/model";
 import type { Clock } from "@hairpin/shared/process";
-import { type AccessLog, type MetricRegistry, responseFlags } from "@hairpin/shared/telemetry";
+import {
+  type AccessLog,
+  type CounterHandle,
+  type MetricFamily,
+  type MetricRegistry,
+  responseFlags,
+} from "@hairpin/shared/telemetry";
 import { describeFailure } from "../response-flag.ts";
 import {
   accessLogEntry,
@@ -28,12 +34,18 @@ export class ConnectionTelemetry {
   readonly #metrics: TrafficMetrics;
   readonly #accessLog: AccessLog;
   readonly #clock: Clock;
+  readonly #failedEarly: MetricFamily<"direction", CounterHandle>;
   readonly #open = new Set<OpenConnection>();
 
   constructor(components: { readonly metrics: MetricRegistry; readonly accessLog: AccessLog; readonly clock: Clock }) {
     this.#metrics = new TrafficMetrics(components.metrics, () => this.#collect());
     this.#accessLog = components.accessLog;
     this.#clock = components.clock;
+    this.#failedEarly = components.metrics.counter({
+      name: "hairpin_ztunnel_connections_failed_early_total",
+      help: "Connections and CONNECTs that ended before it was known whom they concern.",
+      labels: ["direction"],
+    });
   }
 
   /** Counts the connection as opened. `openedAt` is when it was accepted, on the clock. */
@@ -50,12 +62,13 @@ export class ConnectionTelemetry {
     return connection;
   }
 
-  /** A connection that ended before it was known who it belongs to: logged, not counted. */
+  /** A connection that ended before it was known who it belongs to: logged, and not counted with the traffic. */
   failEarly(
     direction: "inbound" | "outbound",
     addresses: { readonly source: SocketAddress; readonly destination: SocketAddress },
     error: string,
   ): void {
+    this.#failedEarly.handle({ direction }).add(1);
     this.#accessLog.connectionFailed({
       sourceAddress: formatSocketAddress(addresses.source),
       destinationAddress: formatSocketAddress(addresses.destination),

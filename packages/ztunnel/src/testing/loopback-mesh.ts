@@ -13,7 +13,7 @@ import { formatSpiffeId, type Identity, type SocketAddress, tryParseSocketAddres
 import { Drain, systemClock } from "@hairpin/shared/process";
 import { createAccessLog, createLogger, MetricRegistry } from "@hairpin/shared/telemetry";
 import { TestAuthority } from "@hairpin/testkit";
-import { connectTcp, createNodeTlsEngine, listenTcp, type TlsContext } from "@hairpin/wire";
+import { connectTcp, createNodeTlsEngine, listenTcp, type TlsContext, type TlsEngine } from "@hairpin/wire";
 import { podPorts } from "../config.ts";
 import { ConnectionTable } from "../connection-table.ts";
 import type { DataPath, DataPathOptions } from "../pod-context.ts";
@@ -45,9 +45,12 @@ export interface LoopbackMesh extends AsyncDisposable {
   plaintext(name: string, port: number, fromIp: string): Promise<net.Socket>;
 }
 
-export function createLoopbackMesh(mesh: MeshState, options: Partial<DataPathOptions> = {}): LoopbackMesh {
+export function createLoopbackMesh(
+  mesh: MeshState,
+  options: Partial<DataPathOptions> = {},
+  tls: TlsEngine = createNodeTlsEngine(),
+): LoopbackMesh {
   const authority = new TestAuthority();
-  const tls = createNodeTlsEngine();
   const metrics = new MetricRegistry();
   const lines: string[] = [];
   const logger = createLogger({ level: "info", destination: { write: (line) => lines.push(line), flush() {} } });
