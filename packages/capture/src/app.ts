@@ -34,7 +34,7 @@ import { registerCaptureMetrics } from "./metrics.ts";
 import { NodeCapture } from "./node/capture-actions.ts";
 import { CaptureLoop } from "./node/capture-loop.ts";
 import { CniRequests } from "./node/cni-requests.ts";
-import { hostProc } from "./node/host-proc.ts";
+import { type HostProc, hostProc } from "./node/host-proc.ts";
 import { NodeObjects } from "./node/node-objects.ts";
 import { OwnDaemonSet } from "./node/own-daemon-set.ts";
 import { PodCapture } from "./node/pod-capture.ts";
@@ -45,6 +45,7 @@ import { ZdsServer } from "./zds-server.ts";
 export interface CaptureComponents {
   readonly api: KubernetesApi;
   readonly rules: RuleBackend;
+  readonly host: HostProc;
   readonly logger: Logger;
   readonly clock: Clock;
 }
@@ -59,12 +60,14 @@ export interface CaptureAgent {
 }
 
 /** Puts an agent together. */
-export function createCapture(config: CaptureConfig, { api, rules, logger, clock }: CaptureComponents): CaptureAgent {
+export function createCapture(
+  config: CaptureConfig,
+  { api, rules, host, logger, clock }: CaptureComponents,
+): CaptureAgent {
   const readiness = new Readiness();
   const tasks = { pods: readiness.task("pods"), cni: readiness.task("cni plugin") };
   const metrics = new MetricRegistry();
   registerProcessMetrics(metrics);
-  const host = hostProc(`${config.hostMount}/proc`);
   const watching = { api, clock, logger: logger.child("kubernetes"), metrics: registerWatchMetrics(metrics) };
 
   const objects = new NodeObjects(watching, { ...config.rule, nodeName: config.nodeName });
@@ -116,9 +119,11 @@ export function createCapture(config: CaptureConfig, { api, rules, logger, clock
     rmSync(config.zdsSocket, { force: true });
     rmSync(config.runFolder, { recursive: true, force: true });
   };
+  // What is still being installed cannot be taken away.
+  const settled = Promise.withResolvers<void>();
   let uninstalling: Promise<void> | undefined;
   const begin = async (): Promise<void> => {
-    uninstalling ??= uninstall().catch((error: unknown) => {
+    uninstalling ??= settled.promise.then(uninstall).catch((error: unknown) => {
       logger.error("something of this agent stays on the node", { error: errorMessage(error) });
     });
     await uninstalling;
@@ -137,9 +142,11 @@ export function createCapture(config: CaptureConfig, { api, rules, logger, clock
       loop,
       server,
       installer,
+      { name: "agent", start: async () => settled.resolve(), stop: async () => {} },
     ],
     readiness,
     async shutdown() {
+      settled.resolve();
       if ((await daemonSet?.isDeleted()) === true) await begin();
     },
   };
@@ -150,10 +157,11 @@ export async function runCapture(config: CaptureConfig): Promise<RunningComponen
   const clock = systemClock;
   const logger = createLogger({ level: config.log.level, format: config.log.format });
   logger.info("starting", { version, config: JSON.stringify(config.described) });
-  const rules = await chooseRuleBackend(config.rules, hostProc(`${config.hostMount}/proc`).netnsPath);
+  const host = hostProc(`${config.hostMount}/proc`);
+  const rules = await chooseRuleBackend(config.rules, host.netnsPath);
   logger.info("rules are programmed by", { backend: rules.kind });
   const api = createKubernetesApi({ connection: createInClusterConnection({ clock }, config.api), clock });
-  const agent = createCapture(config, { api, rules, logger, clock });
+  const agent = createCapture(config, { api, rules, host, logger, clock });
   const components = await runComponents(agent.components, { logger, onShutdown: async () => await agent.shutdown() });
   void components.stopped.then(() => logger.flush());
   return components;

@@ -56,7 +56,7 @@ export function createIptablesBackend(variant: IptablesVariant): RuleBackend {
     async read(netnsPath) {
       const chains = [];
       for (const family of families) chains.push(readOwnChains(await save(netnsPath, family)));
-      return chains.join("\n") + (await runRoutes(netnsPath, [listRoutes("-4"), listRoutes("-6")]));
+      return chains.join("") + (await runRoutes(netnsPath, [listRoutes("-4"), listRoutes("-6")]));
     },
     async spareNewConnections(netnsPath) {
       for (const family of families)

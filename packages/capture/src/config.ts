@@ -1,3 +1,4 @@
+import { serviceAccountFolder } from "@hairpin/shared/kubernetes";
 import { ConfigReader } from "@hairpin/shared/process";
 import { LogLevels } from "@hairpin/shared/telemetry";
 import { join } from "node:path";
@@ -27,7 +28,8 @@ export interface CaptureConfig {
   readonly rule: CaptureRuleOptions;
   /** Undefined: nobody finds out whether the agent is uninstalled, and it stays installed. */
   readonly daemonSet: { readonly namespace: string; readonly name: string } | undefined;
-  readonly api: { readonly host: string; readonly port: number };
+  /** `folder`: where the kubelet keeps the agent's token. */
+  readonly api: { readonly host: string; readonly port: number; readonly folder: string };
   readonly dnsCapture: boolean;
   readonly ipv6: boolean;
   readonly rules: "auto" | "nft" | "iptables";
@@ -60,6 +62,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     api: {
       host: reader.string("KUBERNETES_SERVICE_HOST"),
       port: reader.port("KUBERNETES_SERVICE_PORT", 443),
+      folder: serviceAccountFolder,
     },
     dnsCapture: reader.boolean("AMBIENT_DNS_CAPTURE", true),
     ipv6: reader.boolean("AMBIENT_IPV6", true),

@@ -70,7 +70,10 @@ export const iptablesSpareNewConnections: string = [
 
 /** What is ours in `iptables-save`, comparable: the same text for the same rules. */
 export function readOwnChains(saved: string): string {
-  return [...savedLines(saved)].filter((line) => line.includes("ISTIO_")).join("\n");
+  return [...savedLines(saved)]
+    .filter((line) => line.includes("ISTIO_"))
+    .map((line) => `${line}\n`)
+    .join("");
 }
 
 /** Text that makes these pods, and no others, the ones whose probes come from the probe address (host-probe-rules.ts). */

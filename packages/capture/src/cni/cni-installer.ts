@@ -1,11 +1,9 @@
 // Keeps the CNI plugin on the node: its files, its place in the network configuration, and its own way to the API server.
-import { readFile } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { isIPv6 } from "node:net";
 import { join } from "node:path";
-import { serviceAccountFolder } from "@hairpin/shared/kubernetes";
 import { type Clock, type Component, errorMessage, type ReadinessTask, type Timer } from "@hairpin/shared/process";
 import type { Logger } from "@hairpin/shared/telemetry";
-import { rm } from "node:fs/promises";
 import type { CaptureConfig } from "../config.ts";
 import type { HostProc } from "../node/host-proc.ts";
 import type { PluginSettings } from "./cni-call.ts";
@@ -104,7 +102,7 @@ export class CniInstaller implements Component {
   async #writeKubeconfig(): Promise<void> {
     const { api, cni } = this.#options;
     const [token, caPem] = await Promise.all(
-      ["token", "ca.crt"].map(async (name) => await readFile(join(serviceAccountFolder, name), "utf8")),
+      ["token", "ca.crt"].map(async (name) => await readFile(join(api.folder, name), "utf8")),
     );
     const server = `https://${isIPv6(api.host) ? `[${api.host}]` : api.host}:${api.port}`;
     const text = formatKubeconfig({ server, caPem: caPem ?? "", token: token?.trim() ?? "" });

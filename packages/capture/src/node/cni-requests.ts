@@ -9,8 +9,8 @@ import type { PodCapture } from "./pod-capture.ts";
 import { type PodNetwork, podNetworkOf } from "./pod-network.ts";
 
 export interface CniRequestsComponents {
-  readonly objects: NodeObjects;
-  readonly capture: PodCapture;
+  readonly objects: Pick<NodeObjects, "fetch" | "decide" | "isWanted" | "list">;
+  readonly capture: Pick<PodCapture, "add" | "remove" | "isCaptured">;
   readonly host: HostProc;
   readonly logger: Logger;
 }

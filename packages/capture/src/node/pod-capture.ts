@@ -334,6 +334,10 @@ function nameOf({ namespace, name }: NodePod): Record<string, string> {
   return { pod: `${namespace}/${name}` };
 }
 
+/** But for the one that is ours. */
 function hasSameAnnotations(one: NodePod, other: NodePod): boolean {
-  return JSON.stringify(one.annotations) === JSON.stringify(other.annotations);
+  const [own, others] = [one, other].map(({ annotations }) =>
+    JSON.stringify({ ...annotations, [redirectionAnnotation]: undefined }),
+  );
+  return own === others;
 }

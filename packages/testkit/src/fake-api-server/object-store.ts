@@ -157,7 +157,12 @@ function checkVersion(current: StoredObject, { metadata }: StoredObject): void {
 
 /** The current object with what this path may write; the server's own metadata stays. */
 function restrict(served: ServedKind, current: StoredObject, next: StoredObject, subresource: string): StoredObject {
-  if (subresource === "status") return { ...current, status: next["status"] };
+  if (subresource === "status") {
+    // A pod's status path takes its labels and annotations too, as the paths of all built-in kinds do; others' does not.
+    const { labels, annotations } = served.kind === "Pod" ? next.metadata : current.metadata;
+    const metadata = { ...current.metadata, labels, annotations };
+    return { ...current, metadata, status: next["status"] } as StoredObject;
+  }
   const { uid, creationTimestamp, generation, managedFields } = current.metadata;
   const metadata = { ...next.metadata, uid, creationTimestamp, generation, managedFields };
   const { status: _ignored, ...withoutStatus } = next;
