@@ -117,6 +117,10 @@ function checkValues(kind: string, object: PlainObject): Fault[] {
       return checkPorts(object, ["ports"], "port");
     case "AuthorizationPolicy":
       return checkPolicy(object);
+    case "PeerAuthentication":
+      return checkPeerAuthentication(object);
+    case "ServiceEntry":
+      return checkServiceEntry(object);
     default:
       return [];
   }
@@ -190,6 +194,23 @@ function checkPolicy(object: PlainObject): Fault[] {
     }
   }
   return faults;
+}
+
+/** As Istio's definition demands: ports of a whole namespace would be ignored. */
+function checkPeerAuthentication(object: PlainObject): Fault[] {
+  const spec = valueAt(object, ["spec"]);
+  if (valueAt(spec, ["portLevelMtls"]) === undefined) return [];
+  const labels = valueAt(spec, ["selector", "matchLabels"]);
+  if (typeof labels === "object" && labels !== null && Object.keys(labels).length > 0) return [];
+  const reason = "ports are of workloads: portLevelMtls needs a selector with matchLabels";
+  return [{ path: ["spec", "portLevelMtls"], reason }];
+}
+
+function checkServiceEntry(object: PlainObject): Fault[] {
+  const spec = valueAt(object, ["spec"]);
+  if (valueAt(spec, ["workloadSelector"]) === undefined || listAt(spec, ["endpoints"]).length === 0) return [];
+  const reason = "a ServiceEntry has either endpoints or a workloadSelector";
+  return [{ path: ["spec", "workloadSelector"], reason }];
 }
 
 function checkPorts(object: PlainObject, at: FieldPath, field: string): Fault[] {
