@@ -55,6 +55,8 @@ export interface CaptureAgent {
   /** In the order in which they start. */
   readonly components: readonly Component[];
   readonly readiness: Readiness;
+  /** What happens every minute. Never rejects. */
+  reconcile(): Promise<void>;
   /** Takes back everything on the node if the agent's DaemonSet was deleted; else leaves it to the next agent. Never rejects. */
   shutdown(): Promise<void>;
 }
@@ -145,6 +147,7 @@ export function createCapture(
       { name: "agent", start: async () => settled.resolve(), stop: async () => {} },
     ],
     readiness,
+    reconcile: async () => await loop.reconcile(),
     async shutdown() {
       settled.resolve();
       if ((await daemonSet?.isDeleted()) === true) await begin();

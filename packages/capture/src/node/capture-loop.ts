@@ -48,7 +48,7 @@ export class CaptureLoop implements Component {
       capture.review();
       this.#adoptSoon();
     });
-    await this.#reconcile();
+    await this.reconcile();
     this.#ready.done();
     this.#expectReconcile();
   }
@@ -66,14 +66,14 @@ export class CaptureLoop implements Component {
   #expectReconcile(): void {
     this.#timer = this.#components.clock.setTimer(reconcileMs, () => {
       this.#queue = this.#queue.then(async () => {
-        await this.#reconcile();
+        await this.reconcile();
         if (!this.#isStopped) this.#expectReconcile();
       });
     });
   }
 
   /** Never rejects. */
-  async #reconcile(): Promise<void> {
+  async reconcile(): Promise<void> {
     const { capture, node } = this.#components;
     await this.#try("pods that have gone were not found", this.#forgetGone());
     await this.#try("running pods were not found", adoptPods(this.#components, { hold: false }));
