@@ -76,6 +76,7 @@ export function readConfig(
     .list("CA_TRUSTED_NODE_ACCOUNTS", ["istio-system/ztunnel"])
     .flatMap((text) => parseAccount(text, reader));
   const source = parseSource(reader.string("HAIRPIN_SOURCE"), reader);
+  const isInCluster = source.kind === "kubernetes";
   const config = {
     mesh: {
       clusterId: reader.string("CLUSTER_ID", "Kubernetes"),
@@ -86,10 +87,9 @@ export function readConfig(
       trustedNodeAccounts,
     },
     source,
-    localAuthority:
-      source.kind === "kubernetes"
-        ? undefined
-        : { caDir: reader.string("CA_DIR"), tokenKeyPem: requiredFile("TOKEN_KEY", reader) },
+    localAuthority: isInCluster
+      ? undefined
+      : { caDir: reader.string("CA_DIR"), tokenKeyPem: requiredFile("TOKEN_KEY", reader) },
     replicaName: reader.string("POD_NAME", hostname()),
     rootIntroductionMs: reader.durationMs("CA_ROOT_INTRODUCTION", rootIntroductionMs, { min: 0, max: maxSecretTtlMs }),
     maxCertificateTtlMs: reader.durationMs("SECRET_TTL", dayMs, { min: 1000, max: maxSecretTtlMs }),
@@ -99,9 +99,9 @@ export function readConfig(
       plaintextXds: reader.boolean("PLAINTEXT_XDS", false) ? plaintextXdsPort : undefined,
       metrics: metricsPort,
       readiness: readinessPort,
-      admission: source.kind === "kubernetes" ? admissionPort : undefined,
+      admission: isInCluster && reader.boolean("ADMISSION_WEBHOOK", true) ? admissionPort : undefined,
     },
-    waypoint: source.kind === "kubernetes" ? readWaypoint(reader) : undefined,
+    waypoint: isInCluster ? readWaypoint(reader) : undefined,
     log: {
       level: reader.string("LOG_LEVEL", "info"),
       format: reader.oneOf("LOG_FORMAT", ["plain", "json"], "plain"),

@@ -63,7 +63,9 @@ export async function createKubernetesPlatform(
       new GatewayClassKeeper({ api, objects, leadership, clock, logger }),
       new RootConfigMaps({ ...watching, objects, authorities, leadership }),
       createDeployer(config, { ...watching, objects, leadership }),
-      new WebhookKeeper({ ...watching, authorities, leadership }, { rootNamespace }),
+      ...(config.ports.admission === undefined
+        ? []
+        : [new WebhookKeeper({ ...watching, authorities, leadership }, { rootNamespace })]),
     ],
   };
 }
