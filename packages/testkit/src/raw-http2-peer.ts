@@ -1,4 +1,5 @@
-import type { TLSSocket } from "node:tls";
+import type { Duplex } from "node:stream";
+import { TLSSocket } from "node:tls";
 import {
   CLIENT_PREFACE,
   createBlockReader,
@@ -37,7 +38,7 @@ export class RawHttp2Peer {
   readonly dataBytes: Map<number, number> = new Map();
   /** Resolves when the connection is gone, however it went. */
   readonly whenClosed: Promise<void>;
-  readonly #socket: TLSSocket;
+  readonly #socket: Duplex;
   readonly #options: RawHttp2PeerOptions;
   readonly #readBlock = createBlockReader();
   #input: Buffer = Buffer.alloc(0);
@@ -48,8 +49,8 @@ export class RawHttp2Peer {
   /** By the payload of our PING: what to call when its answer comes. */
   readonly #awaited = new Map<string, () => void>();
 
-  /** Takes over a connection whose TLS is done. */
-  constructor(socket: TLSSocket, options: RawHttp2PeerOptions) {
+  /** Takes over a connection whose TLS, if any, is done. */
+  constructor(socket: Duplex, options: RawHttp2PeerOptions) {
     this.#socket = socket;
     this.#options = options;
     this.#prefaceLeft = options.role === "server" ? CLIENT_PREFACE.length : 0;
@@ -78,7 +79,7 @@ export class RawHttp2Peer {
 
   /** The TLS below was resumed instead of made anew. */
   get resumed(): boolean {
-    return this.#socket.isSessionReused();
+    return this.#socket instanceof TLSSocket && this.#socket.isSessionReused();
   }
 
   /** Writes bytes as they are; what a closed connection does not take is lost. */

@@ -9,6 +9,7 @@ export const responseFlag = {
   upstreamClosed: "UC",
   upstreamTimeout: "UT",
   downstreamClosed: "DC",
+  streamIdle: "SI",
   downstreamProtocolError: "DPE",
   upstreamProtocolError: "UPE",
   /** Beside another one: tried as often as is allowed. */

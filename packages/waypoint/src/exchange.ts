@@ -19,6 +19,9 @@ import type { RequestPlan } from "./request-context.ts";
 /** Endpoints tried after the first one (Istio's default retries: 2). */
 const maxRetries = 2;
 
+/** How long a side may take none of the bytes that wait for it. One that only has nothing to say may take as long as it likes. */
+const stallTimeoutMs = 5 * 60_000;
+
 /** Methods that may be carried out twice (RFC 9110 §9.2.2). */
 const idempotentMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
 
@@ -79,6 +82,9 @@ export class Exchange implements Http2StreamHandler {
   #attempts = 0;
   #requestTimer: Timer | undefined;
   #attemptTimer: Timer | undefined;
+  /** Run while the application, or the client, takes nothing of what waits for it. */
+  #requestStall: Timer | undefined;
+  #responseStall: Timer | undefined;
   #status = 0;
   #flag: ResponseFlag = responseFlag.none;
   #grpcStatus = "";
@@ -128,7 +134,9 @@ export class Exchange implements Http2StreamHandler {
     this.#requestBytes += chunk.length;
     this.#requestBodySent = true;
     this.#requestMessages?.push(chunk);
-    if (this.#upstream?.write(chunk) === false) this.#request.stream.pause();
+    if (this.#upstream?.write(chunk) !== false) return;
+    this.#request.stream.pause();
+    this.#requestStall ??= this.#watchStall("application");
   }
 
   onTrailers(headers: HeaderList): void {
@@ -143,6 +151,8 @@ export class Exchange implements Http2StreamHandler {
   }
 
   onDrain(): void {
+    this.#responseStall?.cancel();
+    this.#responseStall = undefined;
     this.#upstream?.resume();
   }
 
@@ -205,11 +215,17 @@ export class Exchange implements Http2StreamHandler {
       onData: (chunk) => {
         this.#responseBytes += chunk.length;
         this.#responseMessages?.push(chunk);
-        if (!stream.write(chunk)) upstream.pause();
+        if (stream.write(chunk)) return;
+        upstream.pause();
+        this.#responseStall ??= this.#watchStall("client");
       },
       onTrailers: (headers) => this.#respondTrailers(headers),
       onEnd: () => this.#respondEnd(),
-      onDrain: () => stream.resume(),
+      onDrain: () => {
+        this.#requestStall?.cancel();
+        this.#requestStall = undefined;
+        stream.resume();
+      },
       onClose: (error) => {
         if (this.#upstream === upstream) this.#upstreamClosed(plan, error);
       },
@@ -322,6 +338,17 @@ export class Exchange implements Http2StreamHandler {
     return error.retryable === true || (error.retryable === "idempotent" && idempotentMethods.has(plan.head.method));
   }
 
+  #watchStall(side: "client" | "application"): Timer | undefined {
+    if (this.#switched) return undefined;
+    return this.#components.clock.setTimer(stallTimeoutMs, () => {
+      if (this.#finished) return;
+      this.#flag = responseFlag.streamIdle;
+      this.#reason = `the ${side} took nothing of what waits for it for ${stallTimeoutMs} ms`;
+      this.#letGo(ErrorCode.CANCEL);
+      this.#request.stream.reset(ErrorCode.CANCEL);
+    });
+  }
+
   #timedOut(): void {
     if (this.#finished) return;
     try {
@@ -392,6 +419,8 @@ export class Exchange implements Http2StreamHandler {
     this.#finished = true;
     this.#requestTimer?.cancel();
     this.#attemptTimer?.cancel();
+    this.#requestStall?.cancel();
+    this.#responseStall?.cancel();
     const result: ExchangeResult = {
       status: this.#status,
       flag: this.#flag,

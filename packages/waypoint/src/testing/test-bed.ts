@@ -3,6 +3,7 @@
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { hairpinWaypoint } from "@hairpin/shared/api";
 import type { AuthorizationPolicy, Service, SocketAddress, Workload } from "@hairpin/shared/model";
+import type { Clock } from "@hairpin/shared/process";
 import { createLogger } from "@hairpin/shared/telemetry";
 import {
   aService,
@@ -13,6 +14,7 @@ import {
   startFakeCaServer,
   TestAuthority,
 } from "@hairpin/testkit";
+import type { TlsEngine } from "@hairpin/wire";
 import { createWaypoint, type Waypoint } from "../app.ts";
 import type { WaypointSettings } from "../config.ts";
 import { type DestinationZtunnel, startDestinationZtunnel } from "./destination-ztunnel.ts";
@@ -71,6 +73,8 @@ export interface TestBed extends AsyncDisposable {
 export interface TestBedOptions {
   readonly random?: () => number;
   readonly settings?: Partial<WaypointSettings>;
+  readonly clock?: Clock;
+  readonly tls?: TlsEngine;
 }
 
 let beds = 0;
@@ -123,7 +127,8 @@ export async function createTestBed(options: TestBedOptions = {}): Promise<TestB
     log: { level: "debug", format: "json" },
     ...options.settings,
   };
-  const waypoint = createWaypoint(settings, { logger, ...(options.random ? { random: options.random } : {}) });
+  const { settings: _, ...components } = options;
+  const waypoint = createWaypoint(settings, { logger, ...components });
   const resources: AsyncDisposable[] = [];
   let started = false;
   const put = (type: keyof typeof types, name: string, body: Uint8Array): void =>
