@@ -71,7 +71,8 @@ beforeAll(async () => {
     b: await startTestNode("b", controlPlane),
   };
   for (const { ztunnel } of Object.values(nodes)) {
-    await eventually(() => expect(ztunnel.readiness.pendingTasks()).toEqual(["workload proxy manager"]));
+    const ready = (): void => expect(ztunnel.readiness.pendingTasks()).toEqual(["workload proxy manager"]);
+    await eventually(ready, { timeoutMs: 60_000 });
   }
   await nodes.a.serve(client);
   await nodes.a.serve(neighbour);

@@ -4,7 +4,7 @@ export { dumpPolicy, dumpService, dumpWorkload, type JsonObject, type StateDump 
 export * from "./from-wire.ts";
 export * from "./mesh-change.ts";
 export * from "./mesh-lookup.ts";
-export { type MeshUpdate, meshUpdateOf, type UnreadablePolicy, wholeMesh } from "./mesh-update.ts";
+export { type MeshUpdate, meshUpdateOf, sliceMeshUpdate, type UnreadablePolicy, wholeMesh } from "./mesh-update.ts";
 export { MeshState, type MeshStateOptions, missingPolicyTimeoutMs } from "./mesh-state.ts";
 export { emptyStateFile, parseStateFile, type StateFile, StateFileError } from "./state-file.ts";
 export * from "./to-wire.ts";

@@ -4,7 +4,7 @@ import { create } from "@bufbuild/protobuf";
 import { istioSecurity } from "../api/index.ts";
 import type { MeshChange } from "./mesh-change.ts";
 import type { MeshState } from "./mesh-state.ts";
-import { meshUpdateOf, wholeMesh } from "./mesh-update.ts";
+import { type MeshUpdate, meshUpdateOf, sliceMeshUpdate, wholeMesh } from "./mesh-update.ts";
 import { aPolicy, aService, aWorkload, createState, put } from "./model.test-support.ts";
 import { policyToWire } from "./to-wire.ts";
 
@@ -41,6 +41,47 @@ function sendUnreadable(mesh: MeshState, name: string, scoped: boolean): void {
   if (scoped) mesh.applyAuthorization({ upserts: [{ name, version: "", resource: bad }], undecodable: [], ...rest });
   else mesh.applyAuthorization({ upserts: [], undecodable: [{ name, reason: "cut short" }], ...rest });
 }
+
+describe("sliceMeshUpdate", () => {
+  const workloads = ["a", "b", "c"].map((name) =>
+    aWorkload({ uid: `Kubernetes//Pod/ns/${name}`, name, services: serving }),
+  );
+  const update: MeshUpdate = {
+    removedWorkloads: ["gone-1", "gone-2"],
+    removedServices: ["ns/gone"],
+    removedPolicies: ["ns/old"],
+    unreadablePolicies: [{ key: "ns/bad", reason: "cut short", scope: undefined }],
+    policies: [aPolicy(), aPolicy({ name: "other" })],
+    services: [aService()],
+    workloads,
+  };
+
+  it("leaves a small update whole", () => {
+    expect(sliceMeshUpdate(update, 7)).toEqual([update]);
+  });
+
+  it("makes parts of a large one that come to the same: policies first, what is gone last", () => {
+    const parts = sliceMeshUpdate(update, 2);
+    expect(parts[0]).toMatchObject({ policies: update.policies, removedPolicies: ["ns/old"], workloads: [] });
+    expect(
+      parts
+        .slice(1)
+        .map((part) =>
+          [part.services, part.workloads, part.removedServices, part.removedWorkloads].map((list) => list.length),
+        ),
+    ).toEqual([
+      [1, 0, 0, 0],
+      [0, 2, 0, 0],
+      [0, 1, 0, 0],
+      [0, 0, 1, 0],
+      [0, 0, 0, 2],
+    ]);
+    const [whole, sliced] = [createState(), createState()];
+    whole.applyUpdate(update);
+    for (const part of parts) sliced.applyUpdate(part);
+    expect(content(sliced)).toEqual(content(whole));
+  });
+});
 
 describe("a mesh that follows another by its updates", () => {
   it("begins with all that the other holds", () => {

@@ -66,6 +66,37 @@ export function meshUpdateOf(mesh: MeshContent, change: MeshChange): MeshUpdate 
   };
 }
 
+const nothing: MeshUpdate = {
+  removedWorkloads: [],
+  removedServices: [],
+  removedPolicies: [],
+  unreadablePolicies: [],
+  policies: [],
+  services: [],
+  workloads: [],
+};
+
+/**
+ * A large update in parts of at most `size` workloads or services, so that a thread can serve between them: policies first and
+ * together, what is gone last. A small one stays whole.
+ */
+export function sliceMeshUpdate(update: MeshUpdate, size: number): readonly MeshUpdate[] {
+  const { services, workloads, removedServices, removedWorkloads, ...policies } = update;
+  const removed = removedServices.length + removedWorkloads.length;
+  if (services.length + workloads.length + removed <= size) return [update];
+  return [
+    { ...nothing, ...policies },
+    ...slices(services, size).map((part) => ({ ...nothing, services: part })),
+    ...slices(workloads, size).map((part) => ({ ...nothing, workloads: part })),
+    ...slices(removedServices, size).map((part) => ({ ...nothing, removedServices: part })),
+    ...slices(removedWorkloads, size).map((part) => ({ ...nothing, removedWorkloads: part })),
+  ];
+}
+
+function slices<T>(values: readonly T[], size: number): T[][] {
+  return Array.from({ length: Math.ceil(values.length / size) }, (_, i) => values.slice(i * size, (i + 1) * size));
+}
+
 function lookUp<T>(
   keys: Iterable<string>,
   find: (key: string) => T | undefined,

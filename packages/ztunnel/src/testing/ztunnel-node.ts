@@ -7,6 +7,9 @@ import { createZtunnel, type Ztunnel } from "../app.ts";
 import { readConfig } from "../config.ts";
 import type { TestPod } from "./network-host.ts";
 
+/** Lines pass threads, on a machine that may be busy. */
+const patient = { timeoutMs: 20_000 };
+
 export interface ControlPlane {
   readonly authority: TestAuthority;
   readonly xds: FakeXdsServer;
@@ -62,7 +65,7 @@ export async function startTestNode(
         const found = lines.find((candidate) => parts.every((part) => candidate.includes(part)));
         if (found === undefined) throw new Error(`no line with ${parts.join(", ")} in:\n${lines.join("")}`);
         return found;
-      }),
+      }, patient),
     async get(server, path) {
       const established = lines.find((line) => line.includes(`component="${server}"`));
       const port = /port=(\d+)/.exec(established ?? "")?.[1] ?? "";

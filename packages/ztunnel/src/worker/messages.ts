@@ -38,7 +38,7 @@ export interface WorkerFailure {
 
 /** What main asks of a worker. */
 export interface WorkerMethods {
-  /** The first one is the whole mesh. */
+  /** The first ones are the whole mesh. */
   applyMesh(update: MeshUpdate): void;
   /** Once, after the whole mesh and before the first pod. */
   serve(): Promise<void>;

@@ -31,9 +31,7 @@ beforeAll(async () => {
   controlPlane = { authority, xds, ca: await startFakeCaServer({ authority }) };
   xds.replace({ workloads: [client, server].map(({ name, ip }) => workloadOf(name, ip)) });
   node = await startTestNode("a", controlPlane, { ZTUNNEL_WORKER_THREADS: "2" });
-  await eventually(() => expect(node.ztunnel.readiness.pendingTasks()).toEqual(["workload proxy manager"]), {
-    timeoutMs: 60_000,
-  });
+  await eventually(() => expect(node.ztunnel.readiness.pendingTasks()).toEqual(["workload proxy manager"]), patient);
   await node.serve(client);
   await node.serve(server);
   await server.echo(8080);
@@ -50,6 +48,9 @@ function workloadOf(name: string, ip: string) {
   const uid = `Kubernetes//Pod/ns/${name}`;
   return aWorkload({ uid, name, addresses: [ip], serviceAccount: name, workloadName: name, node: "a" });
 }
+
+/** A thread takes a second to start, and more on a busy machine. */
+const patient = { timeoutMs: 30_000 };
 
 /** So many that chance never gives all of them to one of two workers. */
 const many = 40;
@@ -81,7 +82,7 @@ async function bothListen(): Promise<void> {
   await eventually(() => {
     for (const port of [15_001, 15_006, 15_008])
       expect(server.run(`ss -Hltn "sport = :${port}"`).trim().split("\n")).toHaveLength(2);
-  });
+  }, patient);
 }
 
 /** The sum of a metric's series whose labels have all the texts. */

@@ -1,4 +1,4 @@
-import { meshUpdateOf, type MeshState, wholeMesh } from "@hairpin/shared/discovery";
+import { type MeshState, type MeshUpdate, meshUpdateOf, sliceMeshUpdate, wholeMesh } from "@hairpin/shared/discovery";
 import type { CertificateStore } from "@hairpin/shared/identity";
 import { backoffMs, type Clock, delay, errorMessage, type Timer } from "@hairpin/shared/process";
 import type { CounterHandle, MetricRegistry, RootLogger } from "@hairpin/shared/telemetry";
@@ -28,6 +28,8 @@ export interface WorkerDataPlaneComponents {
 /** The wait before a worker that ended is started again; a worker that lived this long begins with the first again. */
 const restartBounds = { firstMs: 100, maxMs: 10_000 };
 const healthyAfterMs = 60_000;
+/** Workloads and services that a worker applies in one turn of its loop: some 5 ms. */
+const maxUpdateSize = 512;
 /** Answers that a scrape and a stop wait for, at most. */
 const answerTimeoutMs = 2000;
 
@@ -111,7 +113,11 @@ export class WorkerDataPlane implements DataPlane {
     };
     this.#unwatch.push(new LocalIdentities(mesh, this.#config.nodeName, holder).watch());
     this.#mayServe = true;
-    await Promise.all(this.#threads().map((thread) => this.#beginServing(thread)));
+    await Promise.all(
+      this.#slots.map(async ({ thread, followed }) => {
+        if (thread) await this.#beginServing(thread, followed);
+      }),
+    );
   }
 
   async whenFollowed(): Promise<void> {
@@ -165,13 +171,15 @@ export class WorkerDataPlane implements DataPlane {
     const thread = startWorkerThread(slot.number, start, { methods, onFailure });
     slot.thread = thread;
     slot.startedAt = clock.now();
+    slot.followed = Promise.resolve();
     follow(slot, thread, wholeMesh(mesh));
     void thread.whenGone.then((end) => this.#lost(slot, thread, end));
-    if (this.#mayServe) void this.#beginServing(thread);
+    if (this.#mayServe) void this.#beginServing(thread, slot.followed);
   }
 
-  /** Resolves when the worker serves and listens for every pod, or has ended. */
-  async #beginServing(thread: WorkerThread): Promise<void> {
+  /** Once it knows the mesh. Resolves when the worker serves and listens for every pod, or has ended. */
+  async #beginServing(thread: WorkerThread, followed: Promise<void>): Promise<void> {
+    await followed;
     try {
       await thread.calls.call("serve");
     } catch (error) {
@@ -269,7 +277,11 @@ function unwatchedPromise(): PromiseWithResolvers<void> {
   return resolvers;
 }
 
-function follow(slot: Slot, { calls }: WorkerThread, update: Parameters<typeof calls.call<"applyMesh">>[1]): void {
+/** Parts go one by one, each when the one before is applied: the worker serves between them. */
+function follow(slot: Slot, { calls }: WorkerThread, update: MeshUpdate): void {
+  const apply = async (): Promise<void> => {
+    for (const part of sliceMeshUpdate(update, maxUpdateSize)) await calls.call("applyMesh", part);
+  };
   // A worker that ends begins anew, with the whole mesh.
-  slot.followed = calls.call("applyMesh", update).catch(() => {});
+  slot.followed = slot.followed.then(apply).catch(() => {});
 }
