@@ -193,6 +193,23 @@ describe("CertificateStore", () => {
 });
 
 describe("CertificateStore renews", () => {
+  test("everything when told, after what is under way, and serves the old ones meanwhile", async () => {
+    const bench = new Bench();
+    const first = await bench.hold();
+    const fetching = bench.store.fetch(cart);
+    const cartCall = bench.source.last;
+    bench.store.renewAll();
+    expect(bench.source.asked).toEqual(["web", "cart", "web"]);
+    expect(bench.store.find(web)).toBe(first);
+    const renewed = bench.certificate();
+    await bench.source.last.answer(renewed);
+    expect(bench.store.find(web)).toBe(renewed);
+    // What was asked before the change is answered, used, and asked again.
+    await cartCall.answer(bench.certificate(cart));
+    await fetching;
+    expect(bench.source.asked).toEqual(["web", "cart", "web", "cart"]);
+  });
+
   test("at half life, not a moment before, and serves the old one meanwhile", async () => {
     const bench = new Bench();
     const first = await bench.hold();

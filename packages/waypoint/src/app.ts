@@ -11,6 +11,7 @@ import {
   createAgentCaClient,
   createAgentXdsClient,
   createServerComponent,
+  RootWatcher,
   startTlsEngine,
   TlsContexts,
 } from "@hairpin/shared/agent";
@@ -154,6 +155,7 @@ export function createWaypoint(settings: WaypointSettings, given: WaypointCompon
       createServerComponent("admin server", settings.admin, adminRoutes(dump), logger),
       store,
       component("ca client", { stop: async () => caClient.close() }),
+      new RootWatcher({ certificates: store, clock, logger }, settings.ca.root),
       xds,
       component("upstream connections", {
         stop: async () => {

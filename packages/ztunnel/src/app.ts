@@ -2,6 +2,7 @@ import {
   createAgentCaClient,
   createAgentXdsClient,
   createServerComponent,
+  RootWatcher,
   startTlsEngine,
 } from "@hairpin/shared/agent";
 import { raiseFileLimit } from "@hairpin/native";
@@ -106,6 +107,7 @@ export function createZtunnel(config: ZtunnelConfig, given: ZtunnelComponents): 
       createServerComponent("admin server", config.admin, admin, logger),
       store,
       caComponent(caClient),
+      new RootWatcher({ certificates: store, clock, logger }, config.ca.root),
       xds,
       dataPlaneComponent({ dataPlane, zds, pods }, { whenKnown: xds.whenSynced(), tasks, logger }),
     ],

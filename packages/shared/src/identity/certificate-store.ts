@@ -115,6 +115,19 @@ export class CertificateStore implements Component {
     });
   }
 
+  /** Replaces every held certificate now, when its roots may be another set. Those held stay until the CA has answered. */
+  renewAll(): void {
+    for (const entry of this.#entries.values()) {
+      const renew = (): void => {
+        const isHeld = this.#entries.get(entry.key) === entry && entry.flight === undefined;
+        if (isHeld) void this.#launch(entry, "background").catch(() => {});
+      };
+      // An answer that is under way may have been made before the change.
+      if (entry.flight === undefined) renew();
+      else entry.flight.then(renew, () => {});
+    }
+  }
+
   /** Stops renewing and drops the certificate; waiting callers get `CERTIFICATE_FORGOTTEN`. Unknown identity: nothing. */
   forget(identity: Identity): void {
     const entry = this.#entries.get(formatSpiffeId(identity));
