@@ -8,17 +8,7 @@ export type ControlErrorCode =
   | "TOKEN_REFUSED"
   | "TOKEN_REVIEW_FAILED"
   | "STORE_WATCH_FAILED"
-  | "STORE_WRITE_FAILED"
-  | "API_ALREADY_EXISTS"
-  | "API_CONFLICT"
-  | "API_EXPIRED"
-  | "API_FORBIDDEN"
-  | "API_INVALID"
-  | "API_KIND_UNKNOWN"
-  | "API_NOT_FOUND"
-  | "API_OVERLOADED"
-  | "API_UNAUTHORIZED"
-  | "API_UNAVAILABLE";
+  | "STORE_WRITE_FAILED";
 
 export class ControlError extends MeshError {
   declare readonly code: ControlErrorCode;
