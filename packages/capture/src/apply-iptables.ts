@@ -63,7 +63,7 @@ export function createIptablesBackend(variant: IptablesVariant): RuleBackend {
         if (readOwnChains(await save(netnsPath, family)) !== "")
           await restore(netnsPath, family, iptablesSpareNewConnections);
     },
-    async applyProbedPods(netnsPath, options, pods) {
+    async applyHostProbeRules(netnsPath, options, pods) {
       for (const family of families) {
         const saved = await save(netnsPath, family);
         await restore(netnsPath, family, iptablesProbedPods(family, options, pods, saved));

@@ -1,13 +1,5 @@
 /** Programs nftables and policy routing inside network namespaces. */
-import {
-  type HostProbeOptions,
-  hostProbeRemoval,
-  hostProbeRules,
-  type ProbedPod,
-  probedPodRules,
-  probedPodsRules,
-  unprobedPodRules,
-} from "./host-probe-rules.ts";
+import { type HostProbeOptions, hostProbeRemoval, hostProbeRules, type ProbedPod } from "./host-probe-rules.ts";
 import {
   listRoutes,
   readOwnTables,
@@ -48,35 +40,20 @@ export async function spareNewConnections(netnsPath: string): Promise<void> {
   await runNft(netnsPath, spareNewConnectionsRules);
 }
 
-/** Lets the node's own processes reach captured pods as probes do. Undefined `netnsPath`: in the namespace of this process. */
-export async function applyHostProbeRules(netnsPath: string | undefined, options: HostProbeOptions): Promise<void> {
-  await runNft(netnsPath, hostProbeRules(options));
-}
-
-/** As {@link applyHostProbeRules}, for these pods and no others, in one transaction. */
-export async function applyProbedPods(
+/** Lets the node's own processes reach these pods, and no others, as probes do. Undefined `netnsPath`: in the namespace of this process. */
+export async function applyHostProbeRules(
   netnsPath: string | undefined,
   options: HostProbeOptions,
   pods: readonly ProbedPod[],
 ): Promise<void> {
-  await runNft(netnsPath, hostProbeRules(options) + probedPodsRules(pods));
+  await runNft(netnsPath, hostProbeRules(options, pods));
 }
 
 export async function removeHostProbeRules(netnsPath: string | undefined): Promise<void> {
   await runNft(netnsPath, hostProbeRemoval());
 }
 
-/** Names a pod as one that {@link applyHostProbeRules} is for. */
-export async function addProbedPod(netnsPath: string | undefined, pod: ProbedPod): Promise<void> {
-  await runNft(netnsPath, probedPodRules(pod));
-}
-
-export async function removeProbedPod(netnsPath: string | undefined, ips: readonly string[]): Promise<void> {
-  await runNft(netnsPath, unprobedPodRules(ips));
-}
-
 async function runNft(netnsPath: string | undefined, text: string): Promise<void> {
-  if (text === "") return;
   const { exitCode, stderr } = await runInNetns(netnsPath, ["nft", "-f", "-"], text);
   if (exitCode !== 0) throw captureRulesFailed("nft", netnsPath, exitCode, stderr);
 }

@@ -1,7 +1,7 @@
 // Which way to program netfilter a node has.
 import { createIptablesBackend } from "./apply-iptables.ts";
 import {
-  applyProbedPods,
+  applyHostProbeRules,
   applyRules,
   readRules,
   removeHostProbeRules,
@@ -17,7 +17,7 @@ export const nftBackend: RuleBackend = {
   remove: removeRules,
   read: readRules,
   spareNewConnections,
-  applyProbedPods,
+  applyHostProbeRules,
   removeHostProbeRules,
 };
 

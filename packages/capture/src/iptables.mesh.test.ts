@@ -121,8 +121,8 @@ describe.for(["iptables", "iptables-legacy"] as const)(
     });
 
     it("let the node's own processes reach captured pods as probes do", async () => {
-      await rules.applyProbedPods(path, probeOptions, [{ uid: "a", ips: ["10.0.0.1", "fd00::1"] }]);
-      await rules.applyProbedPods(path, probeOptions, [
+      await rules.applyHostProbeRules(path, probeOptions, [{ uid: "a", ips: ["10.0.0.1", "fd00::1"] }]);
+      await rules.applyHostProbeRules(path, probeOptions, [
         { uid: "a", ips: ["10.0.0.1", "fd00::1"] },
         { uid: "b", ips: ["10.0.0.2"] },
       ]);

@@ -13,6 +13,10 @@ export interface RuleBackend {
   /** New connections go their own way; open ones stay redirected. */
   spareNewConnections(netnsPath: string): Promise<void>;
   /** Lets the node's own processes reach these pods, and no others, as probes do. */
-  applyProbedPods(netnsPath: string | undefined, options: HostProbeOptions, pods: readonly ProbedPod[]): Promise<void>;
+  applyHostProbeRules(
+    netnsPath: string | undefined,
+    options: HostProbeOptions,
+    pods: readonly ProbedPod[],
+  ): Promise<void>;
   removeHostProbeRules(netnsPath: string | undefined): Promise<void>;
 }

@@ -3,14 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { openNetns } from "@hairpin/native";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import {
-  addProbedPod,
-  applyHostProbeRules,
-  applyRules,
-  removeHostProbeRules,
-  removeProbedPod,
-  removeRules,
-} from "./apply-rules.ts";
+import { applyHostProbeRules, applyRules, readRules, removeHostProbeRules, removeRules } from "./apply-rules.ts";
 import { defaultProbeAddresses, type RedirectionOptions } from "./rules.ts";
 
 /** As istio-cni programmed them in a pod of a real cluster (nft list ruleset, counters at zero). */
@@ -143,35 +136,49 @@ describe("removeRules", () => {
 });
 
 describe("host probe rules", () => {
-  it("keep the pods they name when applied again", async () => {
-    await applyHostProbeRules(path, { probeAddresses: defaultProbeAddresses });
-    await addProbedPod(path, { uid: "u-1", ips: ["10.244.1.7"] });
+  const probes = { probeAddresses: defaultProbeAddresses };
+
+  it("name the pods whose probes come from the node, and no others", async () => {
+    await applyHostProbeRules(path, probes, [{ uid: "u-1", ips: ["10.244.1.7", "fd00::7"] }]);
+    expect(ruleset()).toContain('elements = { 10.244.1.7 comment "u-1" }');
+    expect(ruleset()).toContain("fd00::7");
+    expect(ruleset()).toContain(defaultProbeAddresses.ipv4);
+    await applyHostProbeRules(path, probes, [{ uid: "u-2", ips: ["10.244.1.7"] }]);
+    expect(ruleset()).toContain('elements = { 10.244.1.7 comment "u-2" }');
+    expect(ruleset()).not.toContain("fd00::7");
+  });
+
+  it("are the same when applied again, whatever became of them", async () => {
+    const pods = [{ uid: "u-1", ips: ["10.244.1.7"] }];
+    await applyHostProbeRules(path, probes, pods);
     const before = ruleset();
-    await applyHostProbeRules(path, { probeAddresses: defaultProbeAddresses });
+    run("nft", "flush", "ruleset");
+    await applyHostProbeRules(path, probes, pods);
+    await applyHostProbeRules(path, probes, pods);
     expect(ruleset()).toBe(before);
     expect(before.match(/snat/g)).toHaveLength(2);
   });
 
-  it("name the pod that has an address now", async () => {
-    await applyHostProbeRules(path, { probeAddresses: defaultProbeAddresses });
-    await addProbedPod(path, { uid: "old", ips: ["10.244.1.7"] });
-    await addProbedPod(path, { uid: "new", ips: ["10.244.1.7"] });
-    expect(ruleset()).toContain('elements = { 10.244.1.7 comment "new" }');
-    await removeProbedPod(path, ["10.244.1.7", "10.244.1.8"]);
+  it("go without a trace", async () => {
+    await applyHostProbeRules(path, probes, [{ uid: "u-1", ips: ["10.244.1.7"] }]);
     await removeHostProbeRules(path);
     await removeHostProbeRules(path);
     expect(ruleset()).toBe("");
   });
+});
 
-  it("name the pods whose probes come from the node, and forget them", async () => {
-    await applyHostProbeRules(path, { probeAddresses: defaultProbeAddresses });
-    await addProbedPod(path, { uid: "u-1", ips: ["10.244.1.7", "fd00::7"] });
-    expect(ruleset()).toContain("10.244.1.7");
-    expect(ruleset()).toContain("fd00::7");
-    expect(ruleset()).toContain(defaultProbeAddresses.ipv4);
-    await removeProbedPod(path, ["10.244.1.7", "fd00::7"]);
-    expect(ruleset()).not.toContain("10.244.1.7");
-    await removeHostProbeRules(path);
-    expect(ruleset()).toBe("");
+describe("readRules", () => {
+  it("shows the same for the same rules, whatever they have counted, and nothing for none", async () => {
+    expect(await readRules(path)).toBe("");
+    await applyRules(path, options);
+    const first = await readRules(path);
+    run("nft", "add", "table", "inet", "other");
+    expect(await readRules(path)).toBe(first);
+    await applyRules(path, options);
+    expect(await readRules(path)).toBe(first);
+    run("ip", "-6", "rule", "del", "pref", "32764");
+    expect(await readRules(path)).not.toBe(first);
+    await removeRules(path);
+    expect(await readRules(path)).toBe("");
   });
 });

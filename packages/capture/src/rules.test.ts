@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { hostProbeRules, probedPodRules, unprobedPodRules } from "./host-probe-rules.ts";
+import { hostProbeRules } from "./host-probe-rules.ts";
 import type { RedirectionOptions } from "./rules.ts";
 import { defaultProbeAddresses, redirectionRules, removalRules } from "./rules.ts";
 
@@ -87,22 +87,23 @@ describe("removalRules", () => {
 
 describe("hostProbeRules", () => {
   it("is for one user's sockets when a uid is given, else for those of any", () => {
-    expect(hostProbeRules({ probeAddresses: defaultProbeAddresses, uid: 0 })).toContain(
+    expect(hostProbeRules({ probeAddresses: defaultProbeAddresses, uid: 0 }, [])).toContain(
       "meta skuid 0 ip daddr @istio-inpod-probes-v4",
     );
-    expect(hostProbeRules({ probeAddresses: defaultProbeAddresses })).toContain(
+    expect(hostProbeRules({ probeAddresses: defaultProbeAddresses }, [])).toContain(
       "meta skuid >= 0 ip6 daddr @istio-inpod-probes-v6",
     );
   });
 
   it("puts each address into the set of its family", () => {
-    const text = probedPodRules({ uid: "84ca47d2", ips: ["10.0.0.1", "fd00::1"] });
+    const pod = { uid: "84ca47d2", ips: ["10.0.0.1", "fd00::1"] };
+    const text = hostProbeRules({ probeAddresses: defaultProbeAddresses }, [pod]);
     expect(text).toContain('istio-inpod-probes-v4 { 10.0.0.1 comment "84ca47d2" }');
     expect(text).toContain('istio-inpod-probes-v6 { fd00::1 comment "84ca47d2" }');
-    expect(unprobedPodRules([])).toBe("");
   });
 
   it("refuses a uid that would end its quotes", () => {
-    expect(() => probedPodRules({ uid: 'a" }', ips: ["10.0.0.1"] })).toThrow("uid of a pod");
+    const hostile = { uid: 'a" }', ips: ["10.0.0.1"] };
+    expect(() => hostProbeRules({ probeAddresses: defaultProbeAddresses }, [hostile])).toThrow("uid of a pod");
   });
 });

@@ -94,7 +94,7 @@ export class NodeCapture implements CaptureActions {
         this.#nextWrite = undefined;
         const pods = [...this.#probed].map(([uid, ips]) => ({ uid, ips }));
         const { hostNetnsPath, probeAddresses } = this.#options;
-        await this.#rules.applyProbedPods(hostNetnsPath, { probeAddresses }, pods);
+        await this.#rules.applyHostProbeRules(hostNetnsPath, { probeAddresses }, pods);
       });
     this.#lastWrite = this.#nextWrite;
     await this.#nextWrite;

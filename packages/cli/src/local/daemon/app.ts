@@ -85,7 +85,9 @@ export async function startDaemon(config: DaemonConfig, lifeline: Lifeline, logg
   controllers.start();
   await new NodeServices(store, fabric, config, logger.child("node")).start();
 
-  const hooks = config.meshParts ? await startCapture({ store, fabric, zdsFolder: paths.zds, logger }) : noCapture;
+  const hooks = config.meshParts
+    ? await startCapture({ store, fabric, zdsFolder: paths.zds, meshNamespace: config.rootNamespace, logger })
+    : noCapture;
   const kubelet = new Kubelet(
     kubeletServices(config, {
       store,
