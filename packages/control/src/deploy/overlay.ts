@@ -1,7 +1,7 @@
 import { parse } from "yaml";
 
 /** What an overlay ConfigMap may change, by its keys: Istio's. */
-export const overlayKinds = {
+const overlayKinds = {
   deployment: "Deployment",
   service: "Service",
   serviceAccount: "ServiceAccount",

@@ -56,6 +56,9 @@ const target: Schema = fields(
   { required: ["kind", "name"] },
 );
 
+const accounts = (description: string): Schema =>
+  list(description, { type: "string", maxLength: 320 }, { maxItems: 16 });
+
 const source: Schema = fields("All of these fields must match the caller.", {
   principals: texts("Identities: trust-domain/ns/namespace/sa/account; * at an end matches anything there."),
   notPrincipals: texts("None of these identities."),
@@ -63,10 +66,8 @@ const source: Schema = fields("All of these fields must match the caller.", {
   notRequestPrincipals: texts("None of these."),
   namespaces: texts("Namespaces of the caller."),
   notNamespaces: texts("None of these namespaces."),
-  serviceAccounts: texts("Service accounts: namespace/account, or account in the policy's namespace.", {
-    maxItems: 16,
-  }),
-  notServiceAccounts: texts("None of these service accounts.", { maxItems: 16 }),
+  serviceAccounts: accounts("Service accounts: namespace/account, or account in the policy's namespace."),
+  notServiceAccounts: accounts("None of these service accounts."),
   ipBlocks: texts("Addresses or prefixes of the caller's connection."),
   notIpBlocks: texts("None of these addresses."),
   remoteIpBlocks: texts("Addresses or prefixes of the caller before proxies. Waypoints only."),
