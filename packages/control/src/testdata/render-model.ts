@@ -36,12 +36,13 @@ export interface Golden extends GoldenHeader {
 export function readGolden(name: string): Golden {
   const text = readFileSync(new URL(`${name}.in.yaml`, import.meta.url), "utf8");
   const [header, ...objects] = parseAllDocuments(text).map((document) => document.toJS() as unknown);
-  return { ...(header as GoldenHeader), objects: (objects as KubernetesObject[]).map(withGeneration) };
+  return { ...(header as GoldenHeader), objects: (objects as KubernetesObject[]).map(asServed) };
 }
 
-/** As every server counts it. */
-function withGeneration(object: KubernetesObject): KubernetesObject {
-  return { ...object, metadata: { generation: 1, ...object.metadata } };
+/** With what every server adds; objects without a date are all of one age, the youngest. */
+function asServed(object: KubernetesObject): KubernetesObject {
+  const added = { generation: 1, creationTimestamp: "2030-01-01T00:00:00Z" };
+  return { ...object, metadata: { ...added, ...object.metadata } };
 }
 
 /** The model of what a source delivered. */

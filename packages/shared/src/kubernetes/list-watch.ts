@@ -97,7 +97,9 @@ export class ListWatch<T extends KubernetesObject> implements Component {
         failures = progressed ? 0 : failures + 1;
       } catch (error) {
         if (this.#isStopped) return;
-        this.#report("objects could not be listed", error, ++failures);
+        failures++;
+        // A CRD that was deleted is no failure: discovery will say so, unless it lags.
+        if (errorCode(error) !== "API_KIND_UNKNOWN") this.#report("objects could not be listed", error, failures);
       }
       if (failures > 0) await this.#pause(this.#backoffMs(failures));
     }

@@ -112,7 +112,7 @@ export class ObjectStore {
       ...object.metadata,
       uid: object.metadata.uid ?? randomUUID(),
       generation: object.metadata.generation ?? 1,
-      creationTimestamp: object.metadata["creationTimestamp"] ?? new Date().toISOString(),
+      creationTimestamp: object.metadata["creationTimestamp"] ?? `${new Date().toISOString().slice(0, 19)}Z`,
     };
     const stored = this.#stamp(own({ ...object, metadata }));
     this.#put(served, stored);
