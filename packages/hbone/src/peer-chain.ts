@@ -3,7 +3,7 @@ import { findKeyFault, isAcceptedSignature } from "@hairpin/shared/identity";
 import { errorMessage } from "@hairpin/shared/process";
 
 /** Certificates of a peer, without the root: a leaf and four above it. */
-export const maxPeerChainLength = 5;
+const maxPeerChainLength = 5;
 
 export type ChainFaultReason = "malformed" | "chain-too-long" | "ca-certificate" | "weak-key" | "weak-signature";
 

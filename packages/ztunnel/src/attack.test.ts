@@ -75,7 +75,7 @@ async function openNeighbours(world: LoopbackMesh): Promise<{ check(): Promise<v
   };
 }
 
-describe.each(engines)("a ztunnel over $name", (engine) => {
+describe.each(engines)("a ztunnel over $name", (tls) => {
   it.each([
     ["another pod's address", `${ip(3)}:8080`, 400],
     ["another address of loopback", "127.0.0.1:8080", 400],
@@ -108,7 +108,7 @@ describe.each(engines)("a ztunnel over $name", (engine) => {
   ] as const)("I7: refuses a CONNECT to %s", async (_name, authority, status) => {
     await using _echo = await startEchoServer({ host: ip(2), port: 8080 });
     await using _otherEcho = await startEchoServer({ host: ip(3), port: 8080 });
-    await using world = createLoopbackMesh(meshOf(yaml), {}, engine);
+    await using world = createLoopbackMesh(meshOf(yaml), {}, { tls });
     await world.serve("server");
     const peer = await attackServer(world);
     peer.send(open(1, authority), open(3, `${ip(2)}:8080`));
@@ -122,7 +122,7 @@ describe.each(engines)("a ztunnel over $name", (engine) => {
   });
 
   it.each(["GET", "POST", "OPTIONS", "connect"])("I7: refuses a %s", async (method) => {
-    await using world = createLoopbackMesh(meshOf(yaml), {}, engine);
+    await using world = createLoopbackMesh(meshOf(yaml), {}, { tls });
     await world.serve("server");
     const peer = await attackServer(world);
     const fields = [
@@ -140,7 +140,7 @@ describe.each(engines)("a ztunnel over $name", (engine) => {
   it("H1: cuts a client that opens and resets, on every pod of the node, and no other caller", async () => {
     await using _echo = await startEchoServer({ host: ip(2), port: 8080 });
     await using _otherEcho = await startEchoServer({ host: ip(3), port: 8080 });
-    await using world = createLoopbackMesh(meshOf(yaml), {}, engine);
+    await using world = createLoopbackMesh(meshOf(yaml), {}, { tls });
     await world.serve("server");
     await world.serve("other");
     const neighbours = await openNeighbours(world);
@@ -167,7 +167,7 @@ describe.each(engines)("a ztunnel over $name", (engine) => {
   it("H3, H4: counts floods and ends their connections, and no other", async () => {
     await using _echo = await startEchoServer({ host: ip(2), port: 8080 });
     await using _otherEcho = await startEchoServer({ host: ip(3), port: 8080 });
-    await using world = createLoopbackMesh(meshOf(yaml), {}, engine);
+    await using world = createLoopbackMesh(meshOf(yaml), {}, { tls });
     await world.serve("server");
     await world.serve("other");
     const neighbours = await openNeighbours(world);
@@ -184,10 +184,25 @@ describe.each(engines)("a ztunnel over $name", (engine) => {
     neighbours.close();
   });
 
+  it("R1: resets connections above what the process may have, whichever pod they are for, and goes on after", async () => {
+    await using _otherEcho = await startEchoServer({ host: ip(3), port: 8080 });
+    await using world = createLoopbackMesh(meshOf(yaml), {}, { tls, maxConnections: 3 });
+    await world.serve("server");
+    await world.serve("other");
+    const taken = await Promise.all([1, 2, 3].map(() => attackServer(world)));
+    await Promise.all(taken.map((peer) => peer.settled()));
+    const honest = { from: "ns/honest", to: ip(3), expect: "ns/other" };
+    await expect(dialByHand(world.authority, honest)).rejects.toThrow();
+    for (const peer of taken) peer.destroy();
+    const client = await eventually(() => dialByHand(world.authority, honest));
+    await client.openTunnel(`${ip(3)}:8080`);
+    client.close();
+  });
+
   it("I1, I2: counts and logs peers that it refuses, with the reason", async () => {
     await using _echo = await startEchoServer({ host: ip(2), port: 8080 });
     await using _otherEcho = await startEchoServer({ host: ip(3), port: 8080 });
-    await using world = createLoopbackMesh(meshOf(yaml), {}, engine);
+    await using world = createLoopbackMesh(meshOf(yaml), {}, { tls });
     await world.serve("server");
     await world.serve("other");
     const neighbours = await openNeighbours(world);

@@ -6,6 +6,7 @@ import { parseIp } from "@hairpin/shared/model";
 import type { Clock, Drain } from "@hairpin/shared/process";
 import type { Logger } from "@hairpin/shared/telemetry";
 import type { TlsContext, TlsEngine } from "@hairpin/wire";
+import type { ConnectionLimit } from "./connection-limit.ts";
 import type { ConnectionTable } from "./connection-table.ts";
 import type { PodNetwork } from "./pod-network.ts";
 import type { ConnectionTelemetry } from "./telemetry/connection-telemetry.ts";
@@ -18,6 +19,7 @@ export interface DataPath {
   readonly tls: TlsEngine;
   readonly sessionMetrics: SessionMetrics;
   readonly resetBudgets: ResetBudgets;
+  readonly connections: ConnectionLimit;
   /** The TLS context of a local workload, or of ztunnel itself. Rejects with `CERTIFICATE_UNAVAILABLE`. */
   readonly contextFor: (identity: Identity) => Promise<TlsContext>;
   /** Finds the address of an endpoint that is known by DNS name only. */

@@ -139,7 +139,8 @@ export class PodProxy {
 
   #serve(name: ListenerName, socket: Socket): void {
     const open = this.#open.get(name) ?? 0;
-    if (open >= this.#path.options.maxConnectionsPerListener || this.#abort.signal.aborted) {
+    const { connections, options } = this.#path;
+    if (open >= options.maxConnectionsPerListener || this.#abort.signal.aborted || !connections.take()) {
       socket.resetAndDestroy();
       this.#components.onLimit(name);
       return;
@@ -153,6 +154,7 @@ export class PodProxy {
       })
       .finally(() => {
         this.#open.set(name, (this.#open.get(name) ?? 1) - 1);
+        connections.release();
         release();
       });
   }

@@ -8,13 +8,14 @@ import {
   outboundHttp2Options,
   SessionMetrics,
 } from "@hairpin/hbone";
-import { openNetns } from "@hairpin/native";
+import { openNetns, raiseFileLimit } from "@hairpin/native";
 import type { MeshLookup } from "@hairpin/shared/discovery";
 import { parseIp } from "@hairpin/shared/model";
 import { type Clock, Drain, errorMessage } from "@hairpin/shared/process";
 import { createAccessLog, type Logger, type MetricRegistry } from "@hairpin/shared/telemetry";
 import { chooseTlsEngine } from "@hairpin/wire";
 import { podPorts, type ZtunnelConfig } from "./config.ts";
+import { ConnectionLimit, connectionsPerThread } from "./connection-limit.ts";
 import { ConnectionTable, type NodeConnections } from "./connection-table.ts";
 import type { DataPlane, DrainReport } from "./data-plane.ts";
 import { DnsProxy } from "./dns/dns-proxy.ts";
@@ -71,6 +72,7 @@ export class ThreadDataPlane implements DataPlane {
       tls,
       sessionMetrics: new SessionMetrics(metrics),
       resetBudgets: createTunnelResetBudgets(),
+      connections: new ConnectionLimit(connectionsPerThread(raiseFileLimit().soft, config.workerThreads)),
       contextFor: this.#certificates.contextFor,
       resolveHostname,
       clock,
@@ -80,7 +82,7 @@ export class ThreadDataPlane implements DataPlane {
     };
     const limits = metrics.counter({
       name: "hairpin_ztunnel_connections_limited_total",
-      help: "Connections closed at once because a pod's listener had too many open.",
+      help: "Connections closed at once because a pod's listener, or the process, had too many open.",
       labels: ["listener"],
     });
     this.#onLimit = (listener) => limits.handle({ listener }).add(1);

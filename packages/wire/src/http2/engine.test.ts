@@ -261,6 +261,16 @@ describe("Http2Engine: faults that end one stream", () => {
       [headersFrame(1, GET, END), rawFrame(FrameType.DATA, 0, 1, Buffer.alloc(1))],
     ],
     ["HEADERS after END_STREAM", "STREAM_CLOSED", [headersFrame(1, GET, END), headersFrame(1, GET, END)]],
+    [
+      "a head that depends on itself",
+      "PROTOCOL_ERROR",
+      [rawFrame(FrameType.HEADERS, END | Flag.PRIORITY, 1, Buffer.concat([uint32(1), Buffer.of(9), block(GET)]))],
+    ],
+    [
+      "a priority that depends on itself",
+      "PROTOCOL_ERROR",
+      [openRequest, rawFrame(FrameType.PRIORITY, 0, 1, Buffer.concat([uint32(1), Buffer.of(9)]))],
+    ],
     ["trailers that do not end the stream", "PROTOCOL_ERROR", [openRequest, headersFrame(1, [["a", "b"]], OPEN)]],
     ["a pseudo field in trailers", "PROTOCOL_ERROR", [openRequest, headersFrame(1, [[":path", "/"]], END)]],
     ["WINDOW_UPDATE of 0", "PROTOCOL_ERROR", [openRequest, rawFrame(FrameType.WINDOW_UPDATE, 0, 1, uint32(0))]],

@@ -15,6 +15,7 @@ import { createAccessLog, createLogger, MetricRegistry } from "@hairpin/shared/t
 import { TestAuthority } from "@hairpin/testkit";
 import { connectTcp, createNodeTlsEngine, listenTcp, type TlsContext, type TlsEngine } from "@hairpin/wire";
 import { podPorts } from "../config.ts";
+import { ConnectionLimit } from "../connection-limit.ts";
 import { ConnectionTable } from "../connection-table.ts";
 import type { DataPath, DataPathOptions } from "../pod-context.ts";
 import type { PodNetwork } from "../pod-network.ts";
@@ -45,10 +46,18 @@ export interface LoopbackMesh extends AsyncDisposable {
   plaintext(name: string, port: number, fromIp: string): Promise<net.Socket>;
 }
 
+/** What the pods share besides the mesh. */
+export interface LoopbackProcess {
+  /** Default: node:tls. */
+  readonly tls?: TlsEngine;
+  /** Default 1000. */
+  readonly maxConnections?: number;
+}
+
 export function createLoopbackMesh(
   mesh: MeshState,
   options: Partial<DataPathOptions> = {},
-  tls: TlsEngine = createNodeTlsEngine(),
+  { tls = createNodeTlsEngine(), maxConnections = 1000 }: LoopbackProcess = {},
 ): LoopbackMesh {
   const authority = new TestAuthority();
   const metrics = new MetricRegistry();
@@ -65,6 +74,7 @@ export function createLoopbackMesh(
     tls,
     sessionMetrics: new SessionMetrics(metrics),
     resetBudgets: createTunnelResetBudgets(),
+    connections: new ConnectionLimit(maxConnections),
     contextFor: async (identity: Identity) => {
       const key = formatSpiffeId(identity);
       const context = contexts.get(key) ?? tls.createContext(authority.material(identity));

@@ -41,6 +41,7 @@ export class AttackBed implements AsyncDisposable {
   readonly dialer: TunnelDialer;
   readonly address: SocketAddress;
   readonly engine: TlsEngine;
+  readonly #open = new Set<InboundTunnelSession>();
   readonly #material: TlsMaterial;
   readonly #registry: MetricRegistry;
   readonly #closers: (() => Promise<void> | void)[];
@@ -78,7 +79,7 @@ export class AttackBed implements AsyncDisposable {
           trustDomain: authority.trustDomain,
           onConnect,
         }).then(
-          (session) => bed.sessions.push(session),
+          (session) => bed.#keep(session),
           (error: unknown) => bed.refusals.push(error),
         );
       },
@@ -89,7 +90,7 @@ export class AttackBed implements AsyncDisposable {
     const over = new Error("the test is over");
     const bed: AttackBed = new AttackBed(engine, registry, { address, clock, material, dialer: dialer.dialer }, [
       () => dialer.close(),
-      () => bed.sessions.forEach((session) => session.destroy(over)),
+      () => bed.#open.forEach((session) => session.destroy(over)),
       () => listener.close(),
       () => context.close(),
     ]);
@@ -103,6 +104,17 @@ export class AttackBed implements AsyncDisposable {
     const neighbour = new Neighbour(() => dialer.dial(target, { authority: "10.0.0.1:80", headers: [] }));
     await neighbour.nextCall();
     return neighbour;
+  }
+
+  /** Accepted sessions that are not gone. */
+  openSessions(): number {
+    return this.#open.size;
+  }
+
+  /** Drops the list of those so far, which would keep their memory. */
+  forgetSessions(): void {
+    this.sessions.length = 0;
+    this.refusals.length = 0;
   }
 
   /** The value of a counter's series that has all these labels; 0 when there is none. */
@@ -121,6 +133,12 @@ export class AttackBed implements AsyncDisposable {
       const seen = await this.count(name, labels);
       if (seen !== value) throw new Error(`${name}${JSON.stringify(labels)} is ${seen}, not ${value}`);
     });
+  }
+
+  #keep(session: InboundTunnelSession): void {
+    this.sessions.push(session);
+    this.#open.add(session);
+    void session.whenClosed.then(() => this.#open.delete(session));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

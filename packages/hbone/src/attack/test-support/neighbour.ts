@@ -17,7 +17,7 @@ export function echo(tunnel: Tunnel): void {
 }
 
 /** Writes bytes, ends, and resolves with what came until the other side ended; rejects when that broke. */
-export function exchange(channel: ByteChannel, bytes: Uint8Array): Promise<Buffer> {
+function exchange(channel: ByteChannel, bytes: Uint8Array): Promise<Buffer> {
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
   const received: Buffer[] = [];
   channel.setHandler({
