@@ -88,6 +88,12 @@ describe("CniRequests", () => {
     expect(done).toEqual([]);
   });
 
+  it("lets a pod start that is not to be captured, whatever is wrong with its namespace", async () => {
+    const answer = await requests.answer(request("add", "b", { netns: "/run/netns/gone" }));
+    expect(answer).toEqual({ outcome: "spared", reason: "of b" });
+    expect(done).toEqual([]);
+  });
+
   it("never programs the node's own namespace", async () => {
     linkSync(join(folder, "1/ns/net"), netns("host"));
     const answer = await requests.answer(request("add", "a", { netns: "/run/netns/host" }));

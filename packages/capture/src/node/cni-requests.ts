@@ -5,6 +5,7 @@ import type { Logger } from "@hairpin/shared/telemetry";
 import type { AgentAnswer, AgentRequest } from "../cni/agent-protocol.ts";
 import type { HostProc } from "./host-proc.ts";
 import type { NodeObjects } from "./node-objects.ts";
+import type { NodePod } from "./node-pod.ts";
 import type { PodCapture } from "./pod-capture.ts";
 import { type PodNetwork, podNetworkOf } from "./pod-network.ts";
 
@@ -47,7 +48,8 @@ export class CniRequests {
     const pod = await objects.fetch(request);
     if (pod === undefined) throw new Error("the API server knows no such pod");
     const { reason } = objects.decide(pod);
-    const network = this.#openNetwork(request);
+    const network = this.#networkOf(pod, request);
+    if (network === undefined) return { outcome: "spared", reason };
     try {
       const isCaptured = await capture.add(pod, network);
       this.#sandboxes.set(request.containerId, { uid: pod.uid, networkId: network.id });
@@ -55,6 +57,21 @@ export class CniRequests {
     } catch (error) {
       network.close();
       throw error;
+    }
+  }
+
+  /** Undefined: it cannot be opened, which matters to those pods only that are to be captured. */
+  #networkOf(pod: NodePod, request: AgentRequest): PodNetwork | undefined {
+    const { objects, logger } = this.#components;
+    try {
+      return this.#openNetwork(request);
+    } catch (error) {
+      if (objects.isWanted(pod)) throw error;
+      logger.warn("a pod's network cannot be opened", {
+        pod: `${pod.namespace}/${pod.name}`,
+        error: errorMessage(error),
+      });
+      return undefined;
     }
   }
 
