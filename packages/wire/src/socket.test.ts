@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { bufferPoolStats } from "./buffer-pool.ts";
 import type { ByteChannel, ByteChannelHandler } from "./byte-channel.ts";
 import { connectTcp } from "./connect-tcp.ts";
-import { createSocketChannel } from "./socket.ts";
+import { createSocketChannel, defaultHighWaterMark, SocketChannel } from "./socket.ts";
 import { type TcpListener, listenTcp } from "./tcp-listener.ts";
 
 const cleanups: (() => unknown)[] = [];
@@ -221,6 +221,21 @@ describe("SocketChannel", () => {
     expect(channel.bufferedBytes).toBeGreaterThan(0);
     channel.end();
     sink.channel.resume();
+    await sink.recorder.ended.promise;
+    expect(sink.recorder.bytes).toBe(20 * 1024 * 1024);
+  });
+
+  it("closes when everything is with the kernel, where it need not wait for the peer's FIN", async () => {
+    const [client, server] = await socketPair();
+    const channel = new SocketChannel(client, defaultHighWaterMark);
+    const recorder = new Recorder();
+    channel.setHandler(recorder);
+    const sink = channelOf(server);
+    channel.write(Buffer.alloc(20 * 1024 * 1024, 1));
+    channel.endAndClose();
+    expect(channel.closed).toBe(false);
+    sink.channel.resume();
+    expect(await recorder.closed.promise).toBeUndefined();
     await sink.recorder.ended.promise;
     expect(sink.recorder.bytes).toBe(20 * 1024 * 1024);
   });
