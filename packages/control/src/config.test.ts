@@ -55,7 +55,9 @@ describe("readConfig", () => {
       localAuthority: undefined,
       replicaName: "control-abc",
     });
-    expect(readConfig({ HAIRPIN_SOURCE: "kubernetes:/home/me/.kube/config", WAYPOINT_IMAGE: "hairpin:1" }).source).toEqual({
+    expect(
+      readConfig({ HAIRPIN_SOURCE: "kubernetes:/home/me/.kube/config", WAYPOINT_IMAGE: "hairpin:1" }).source,
+    ).toEqual({
       kind: "kubernetes",
       server: { kind: "kubeconfig", path: "/home/me/.kube/config" },
     });
