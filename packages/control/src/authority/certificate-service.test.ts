@@ -2,8 +2,15 @@ import { randomBytes } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import { Client, Metadata, credentials, status, type ServiceError } from "@grpc/grpc-js";
 import { istioCa } from "@hairpin/shared/api";
-import { createCertificateMethod, createCsr, createKeyPair, readX509 } from "@hairpin/shared/identity";
+import {
+  createCertificateMethod,
+  createCsr,
+  createKeyPair,
+  formatPrivateKey,
+  readX509,
+} from "@hairpin/shared/identity";
 import { parseSpiffeId } from "@hairpin/shared/model";
+import { TestAuthority } from "@hairpin/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { aPod } from "../testing/objects.ts";
 import { TestControl } from "../testing/test-control.ts";
@@ -31,6 +38,8 @@ describe("certificate service", () => {
   });
 
   async function ask(fields: {
+    /** Default: one without a certificate. */
+    readonly by?: Client;
     readonly authorization?: readonly string[];
     readonly csr?: string;
     readonly impersonated?: unknown;
@@ -47,7 +56,7 @@ describe("certificate service", () => {
     });
     const { path, requestSerialize, responseDeserialize } = createCertificateMethod;
     const { promise, resolve } = Promise.withResolvers<Answer>();
-    client.makeUnaryRequest(
+    (fields.by ?? client).makeUnaryRequest(
       path,
       requestSerialize,
       responseDeserialize,
@@ -80,6 +89,43 @@ describe("certificate service", () => {
     const life = (leaf.validToDate.getTime() - leaf.validFromDate.getTime()) / 1000;
     // Backdated by two minutes.
     expect(Math.abs(life - 120 - expected)).toBeLessThanOrEqual(1);
+  });
+
+  /** A client that proves itself by a certificate of this authority. */
+  function clientWith(chainPem: string, privateKeyPem: string): Client {
+    return new Client(
+      `127.0.0.1:${control.running.ports.secureXds}`,
+      credentials.createSsl(
+        Buffer.from(control.running.rootBundlePem),
+        Buffer.from(privateKeyPem),
+        Buffer.from(chainPem),
+      ),
+      { "grpc.ssl_target_name_override": "istiod.istio-system.svc", "grpc.use_local_subchannel_pool": 1 },
+    );
+  }
+  const refusal = { code: status.UNAUTHENTICATED, details: "request authenticate failure" };
+
+  test("gives who comes with its certificate the next one, for itself alone", async () => {
+    const keyPair = createKeyPair();
+    const first = await ask({ authorization: await bearer(web), csr: createCsr(admin, keyPair) });
+    const chainPem = "chain" in first ? (first.chain[0] ?? "") : "";
+    const by = clientWith(chainPem, formatPrivateKey(keyPair));
+    const next = await ask({ by });
+    const leaf = readX509("chain" in next ? (next.chain[0] ?? "") : "");
+    expect(leaf.subjectAltName).toBe("URI:spiffe://cluster.local/ns/shop/sa/web");
+    expect(await ask({ by, impersonated: "spiffe://cluster.local/ns/istio-system/sa/ztunnel" })).toEqual(refusal);
+    // A token that is no good is not overlooked for the certificate's sake.
+    expect(await ask({ by, authorization: ["Bearer abc.def.ghi"] })).toEqual(refusal);
+    by.close();
+  });
+
+  test("takes a certificate of another authority for none", async () => {
+    const strange = new TestAuthority();
+    const { chainPem, privateKeyPem } = strange.issue(strange.identity("shop/web"));
+    const by = clientWith(chainPem, privateKeyPem);
+    expect(await ask({ by })).toEqual(refusal);
+    expect(await ask({ by, authorization: await bearer(web) })).toHaveProperty("chain");
+    by.close();
   });
 
   test.each<[string, () => Promise<Parameters<typeof ask>[0]>]>([
