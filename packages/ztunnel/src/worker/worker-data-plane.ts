@@ -190,6 +190,8 @@ export class WorkerDataPlane implements DataPlane {
       thread.terminate();
       return;
     }
+    // It may have ended since it answered.
+    if (!thread.alive) return;
     this.#serving.add(thread);
     await this.pods.listenOn(thread);
     this.#firstServing.resolve();
