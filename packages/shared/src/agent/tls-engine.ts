@@ -8,6 +8,13 @@ export interface TlsEngineReport {
   readonly reason: string;
 }
 
+export interface TlsEngineComponents {
+  readonly logger: Logger;
+  readonly metrics: MetricRegistry;
+  /** Throws why libssl cannot be used. Default: a handshake in memory. */
+  readonly probe?: () => void;
+}
+
 /** TLS_ENGINE; default `auto`. */
 export function readTlsEngine(reader: ConfigReader): TlsEnginePreference {
   return reader.oneOf("TLS_ENGINE", ["auto", "libssl", "node-tls"], "auto");
@@ -19,9 +26,9 @@ export function readTlsEngine(reader: ConfigReader): TlsEnginePreference {
  */
 export function startTlsEngine(
   preference: TlsEnginePreference,
-  { logger, metrics }: { readonly logger: Logger; readonly metrics: MetricRegistry },
+  { logger, metrics, probe }: TlsEngineComponents,
 ): { readonly engine: TlsEngine; readonly report: TlsEngineReport } {
-  const { engine, reason, isFallback } = choose(preference);
+  const { engine, reason, isFallback } = choose(preference, probe);
   const chosen = metrics.gauge({
     name: "hairpin_tls_engine",
     help: "1 for the engine that runs TLS on the data path.",
@@ -33,9 +40,9 @@ export function startTlsEngine(
   return { engine, report: { name: engine.name, reason } };
 }
 
-function choose(preference: TlsEnginePreference): TlsEngineChoice {
+function choose(preference: TlsEnginePreference, probe: (() => void) | undefined): TlsEngineChoice {
   try {
-    return chooseTlsEngine(preference);
+    return chooseTlsEngine(preference, probe);
   } catch (error) {
     if (errorCode(error) !== "TLS_ENGINE_UNAVAILABLE") throw error;
     const problem = `cannot be had: ${errorMessage(error)}; auto would fall back to node-tls`;

@@ -43,7 +43,7 @@ describe("libssl", () => {
     expect(live).toEqual({ contexts: 0, connections: 0, temporaries: 0 });
     // MiB. One certificate of each connection kept would be 8 and more, one SSL hundreds.
     expect(after - before).toBeLessThan(6);
-  }, 180_000);
+  }, 600_000);
 
   it("frees what a failed handshake had made, on both sides", async () => {
     const stranger = engine.createContext(materialOf(createTestCertificate({ name: "x", issuer: otherRoot }), [root]));
