@@ -81,14 +81,19 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
         defaultProbeAddresses.ipv6,
       ),
     },
-    zdsSocket: readPath(reader, "ZTUNNEL_UDS_ADDRESS", "/var/run/ztunnel/ztunnel.sock"),
-    runFolder: readPath(reader, "CAPTURE_RUN_DIR", "/var/run/hairpin-capture"),
+    zdsSocket: reader.parsed("ZTUNNEL_UDS_ADDRESS", absolutePath, asAbsolutePath, "/var/run/ztunnel/ztunnel.sock"),
+    runFolder: reader.parsed("CAPTURE_RUN_DIR", absolutePath, asAbsolutePath, "/var/run/hairpin-capture"),
     hostMount: reader.string("HOST_MOUNT", ""),
     cni: {
       enabled: reader.boolean("CNI_ENABLED", true),
-      binFolder: readPath(reader, "CNI_BIN_DIR", "/opt/cni/bin"),
-      confFolder: readPath(reader, "CNI_CONF_DIR", "/etc/cni/net.d"),
-      pluginPath: readPath(reader, "CNI_PLUGIN_PATH", join(import.meta.dirname, "cni-plugin.cjs")),
+      binFolder: reader.parsed("CNI_BIN_DIR", absolutePath, asAbsolutePath, "/opt/cni/bin"),
+      confFolder: reader.parsed("CNI_CONF_DIR", absolutePath, asAbsolutePath, "/etc/cni/net.d"),
+      pluginPath: reader.parsed(
+        "CNI_PLUGIN_PATH",
+        absolutePath,
+        asAbsolutePath,
+        join(import.meta.dirname, "cni-plugin.cjs"),
+      ),
       agentPodPrefix: daemonSetName === "" ? "" : `${daemonSetName}-`,
     },
     listenIp: reader.string("LISTEN_IP", "::"),
@@ -102,8 +107,10 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
   return { ...config, described: reader.describe() };
 }
 
-function readPath(reader: ConfigReader, variable: string, path: string): string {
-  return reader.parsed(variable, "an absolute path", (text) => (text.startsWith("/") ? text : undefined), path);
+const absolutePath = "an absolute path";
+
+function asAbsolutePath(text: string): string | undefined {
+  return text.startsWith("/") ? text : undefined;
 }
 
 /** Throws `Error` that names the bad part. */
