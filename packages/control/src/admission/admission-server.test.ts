@@ -31,7 +31,7 @@ function signingOf({ signing, rootPem }: TestAuthority): SigningAuthority {
   return createSigningAuthority({ signing, intermediatesPem: "", rootsPem: rootPem }, rootPem, systemClock);
 }
 
-describe("AdmissionServer", () => {
+describe("AdmissionServer", { timeout: 30_000 }, () => {
   const first = new TestAuthority();
   let change = (): void => {};
   const authorities = {

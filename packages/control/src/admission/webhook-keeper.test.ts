@@ -25,7 +25,7 @@ function signingOf({ signing, rootPem }: TestAuthority): SigningAuthority {
   return createSigningAuthority({ signing, intermediatesPem: "", rootsPem: rootPem }, rootPem, systemClock);
 }
 
-describe("WebhookKeeper", () => {
+describe("WebhookKeeper", { timeout: 30_000 }, () => {
   let fake: FakeApiServer;
   let keeper: WebhookKeeper;
   let leadership: { leading: boolean; onChange: (listener: () => void) => () => void };

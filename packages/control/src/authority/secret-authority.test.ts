@@ -23,7 +23,7 @@ function cacerts(authority: TestAuthority): object {
   return { apiVersion: "v1", kind: "Secret", metadata: { name: "cacerts", namespace: "istio-system" }, data };
 }
 
-describe("SecretAuthority", () => {
+describe("SecretAuthority", { timeout: 30_000 }, () => {
   let fake: FakeApiServer;
   let clock: ManualClock;
   const opened: SecretAuthority[] = [];

@@ -21,12 +21,13 @@ function anAuthority(): SigningAuthority {
   return createSigningAuthority(material, signing.certificatePem, systemClock);
 }
 
-describe("RootConfigMaps", () => {
+describe("RootConfigMaps", { timeout: 30_000 }, () => {
   let fake: FakeApiServer;
   let authorities: { current: SigningAuthority; onChange: (listener: () => void) => () => void };
   let changeRoot: () => void;
   let leadership: { leading: boolean; onChange: (listener: () => void) => () => void };
   let changeLeader: () => void;
+  let objects: ObjectCollection;
   let parts: readonly { stop(): Promise<void> }[];
   beforeEach(async () => {
     fake = await FakeApiServer.start();
@@ -39,7 +40,7 @@ describe("RootConfigMaps", () => {
     authorities = { current: anAuthority(), onChange: (listener) => ((changeRoot = listener), () => {}) };
     leadership = { leading: true, onChange: (listener) => ((changeLeader = listener), () => {}) };
     const components = { api: fakeApiOf(fake), clock: systemClock, logger: noLogger };
-    const objects = new ObjectCollection();
+    objects = new ObjectCollection();
     const source = new KubernetesSource({ ...components, objects }, { name: "test" });
     const maps = new RootConfigMaps({ ...components, objects, authorities, leadership });
     parts = [maps, source];
@@ -107,10 +108,13 @@ describe("RootConfigMaps", () => {
     const before = writes();
     fake.put(namespace("quiet"));
     fake.remove("ConfigMap", "shop", "istio-ca-root-cert");
-    // Seen, for a namespace that came later is known to the watch.
-    leadership.leading = true;
-    await eventually(() => expect(fake.find("Namespace", "", "quiet")).toBeDefined());
+    // Some changes later the first has been looked at.
+    for (const name of ["a", "b", "c", "d", "e"]) {
+      fake.put(namespace(name));
+      await eventually(() => expect(objects.snapshot().find("Namespace", "", name)).toBeDefined());
+    }
     expect(writes()).toBe(before);
+    leadership.leading = true;
     changeLeader();
     await eventually(() => {
       expect(rootIn("quiet")).toBe(bundle());

@@ -50,9 +50,11 @@ const replica = (isReady: boolean): object => ({
   spec: { containers: [] },
   status: { conditions: [{ type: "Ready", status: isReady ? "True" : "False" }] },
 });
+/** What failed is tried again after a growing wait. */
+const retried = { timeoutMs: 40_000 };
 const ownKinds = ["ServiceAccount", "Service", "Deployment"] as const;
 
-describe("WaypointDeployer", () => {
+describe("WaypointDeployer", { timeout: 60_000 }, () => {
   let fake: FakeApiServer;
   let leadership: { leading: boolean; onChange: (listener: () => void) => () => void };
   let changeLeader: () => void;
@@ -226,7 +228,7 @@ describe("WaypointDeployer", () => {
     );
     expect(find("Service")?.spec).toEqual({ clusterIP: "10.96.0.99" });
     fake.remove("Service", "shop", "way");
-    await eventually(() => expect(condition()).toBe("True Programmed: 1 of 1 replicas are ready"));
+    await eventually(() => expect(condition()).toBe("True Programmed: 1 of 1 replicas are ready"), retried);
   });
 
   test("lays the class's default and then the Gateway's own overlay over its objects, and follows both", async () => {
@@ -275,13 +277,14 @@ describe("WaypointDeployer", () => {
   });
 
   test("says what the API server does not take, and tries again when it only did not answer", async () => {
-    fake.fail({ verb: "apply", kind: "Deployment" }, { status: 422, reason: "Invalid" });
-    fake.fail({ verb: "apply", kind: "Service" }, { status: 500 }, 2);
+    fake.fail({ verb: "apply", kind: "Deployment" }, { status: 422, reason: "Invalid" }, Infinity);
+    fake.fail({ verb: "apply", kind: "Service" }, { status: 500 });
     fake.put(gateway());
     await start();
-    await eventually(() => expect(condition("gateway.hairpin.mesh/Applied")).toContain("Deployment way: "));
-    await eventually(() => expect(find("Deployment")).toBeDefined());
-    await eventually(() => expect(condition("gateway.hairpin.mesh/Applied")).toBeUndefined());
+    await eventually(() => expect(condition("gateway.hairpin.mesh/Applied")).toContain("Deployment way: "), retried);
+    fake.heal();
+    await eventually(() => expect(find("Deployment")).toBeDefined(), retried);
+    await eventually(() => expect(condition("gateway.hairpin.mesh/Applied")).toBeUndefined(), retried);
   });
 
   test("writes nothing while another replica leads, and everything when it leads itself", async () => {
