@@ -194,6 +194,18 @@ describe("the agent on a node", () => {
     expect(rulesIn(`/run/netns/${names[0]}`)).toContain("10.9.0.7");
   });
 
+  it("tells the users of a running pod that it cannot find", async () => {
+    putPod("a", "10.9.0.7", { running: true });
+    await eventually(async () => {
+      await agent.reconcile();
+      const events = fake.store.list(fake.servedKind("Event"));
+      expect(events).toMatchObject([
+        { reason: "CaptureFailed", message: expect.stringContaining("network namespace") },
+      ]);
+    }, patient);
+    expect(annotation("a")).toBeUndefined();
+  });
+
   it("takes over from the agent before: its pods are in ztunnel's first snapshot, and stay as they are", async () => {
     await connectZtunnel();
     putPod("a", "10.9.0.7");

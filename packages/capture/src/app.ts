@@ -95,7 +95,7 @@ export function createCapture(
       },
     },
   });
-  const loop = new CaptureLoop({ objects, capture, node, zds, host, clock, logger }, tasks.pods);
+  const loop = new CaptureLoop({ objects, capture, node, zds, events, host, clock, logger }, tasks.pods);
   const requests = new CniRequests({ objects, capture, host, logger: logger.child("cni") });
   const socketPath = join(config.runFolder, "cni.sock");
   const server = new AgentServer(

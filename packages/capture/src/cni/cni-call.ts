@@ -1,7 +1,7 @@
 // The Container Network Interface's calling convention (CNI spec 1.1): environment and standard input in, one JSON object out.
 
 /** Versions of the spec whose chained results we pass on; results are never changed, so every one with chaining will do. */
-export const supportedCniVersions = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] as const;
+const supportedCniVersions = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] as const;
 const newestCniVersion = "1.1.0";
 
 /** Codes of the spec, and ours from 100 on. */

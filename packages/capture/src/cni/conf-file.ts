@@ -3,7 +3,7 @@
 /** The file name of the plugin in the folder of CNI plugins, by which the runtime finds it. */
 export const pluginType = "hairpin-cni";
 /** A configuration of one plugin that we replaced by a list keeps its text here; runtimes do not read files of this name. */
-export const savedSuffix = ".hairpin-saved";
+const savedSuffix = ".hairpin-saved";
 
 export interface ConfFile {
   readonly name: string;

@@ -19,7 +19,7 @@ export interface PluginComponents {
   askApi(pod: CniPod, settings: PluginSettings): Promise<CaptureDecision>;
 }
 
-export const pluginComponents: PluginComponents = {
+const pluginComponents: PluginComponents = {
   askAgent,
   askApi: async (pod, settings) => await askApi(settings.kubeconfig, pod, { ...settings, timeoutMs: apiTimeoutMs }),
 };

@@ -6,17 +6,22 @@ import { adoptPods } from "./adopt-pods.ts";
 import type { NodeCapture } from "./capture-actions.ts";
 import type { HostProc } from "./host-proc.ts";
 import type { NodeObjects } from "./node-objects.ts";
+import type { NodePod } from "./node-pod.ts";
 import type { PodCapture } from "./pod-capture.ts";
+import type { PodEvents } from "./pod-events.ts";
 
 const reconcileMs = 60_000;
 /** A pod that runs and of which the CNI plugin has not told: it may be a moment from doing so. */
 const adoptDelayMs = 1_000;
+
+const noNetns = "none of the node's processes is in a network namespace that has the pod's address";
 
 export interface CaptureLoopComponents {
   readonly objects: NodeObjects;
   readonly capture: PodCapture;
   readonly node: NodeCapture;
   readonly zds: ZdsServer;
+  readonly events: PodEvents;
   readonly host: HostProc;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -77,6 +82,7 @@ export class CaptureLoop implements Component {
     const { capture, node } = this.#components;
     await this.#try("pods that have gone were not found", this.#forgetGone());
     await this.#try("running pods were not found", adoptPods(this.#components, { hold: false }));
+    for (const pod of this.#missing()) this.#components.events.captureFailed(pod, new Error(noNetns));
     capture.review();
     await this.#try("rules of pods were not checked", capture.repairAll());
     await this.#try("the node's own rules were not written", node.writeHostRules());
@@ -89,12 +95,17 @@ export class CaptureLoop implements Component {
       if (objects.find(pod) === undefined && (await objects.fetch(pod)) === undefined) await capture.remove(pod.uid);
   }
 
-  #adoptSoon(): void {
-    const { objects, capture, clock } = this.#components;
-    const isMissing = objects
+  /** Pods that run and are to be captured, and of which nobody knows the network. */
+  #missing(): NodePod[] {
+    const { objects, capture } = this.#components;
+    return objects
       .list()
-      .some((pod) => objects.isWanted(pod) && pod.ips.length > 0 && !capture.isTracked(pod.uid));
-    if (!isMissing || this.#adopting !== undefined || this.#isStopped) return;
+      .filter((pod) => objects.isWanted(pod) && !pod.isEnding && pod.ips.length > 0 && !capture.isTracked(pod.uid));
+  }
+
+  #adoptSoon(): void {
+    const { clock } = this.#components;
+    if (this.#missing().length === 0 || this.#adopting !== undefined || this.#isStopped) return;
     this.#adopting = clock.setTimer(adoptDelayMs, () => {
       this.#adopting = undefined;
       this.#queue = this.#queue.then(async () => {

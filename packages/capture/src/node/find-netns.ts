@@ -40,7 +40,7 @@ export async function findNetns(host: HostProc, pods: readonly WantedPod[]): Pro
 }
 
 /** Whether an interface of the namespace has one of the addresses. */
-export function hasAddressOf(handle: NetnsHandle, ips: readonly string[]): boolean {
+function hasAddressOf(handle: NetnsHandle, ips: readonly string[]): boolean {
   const interfaces = withNetns(handle, networkInterfaces);
   return Object.values(interfaces).some((addresses) => addresses?.some(({ address }) => ips.includes(address)));
 }

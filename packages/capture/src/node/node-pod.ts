@@ -11,6 +11,8 @@ export interface NodePod {
   readonly ips: readonly string[];
   /** Succeeded or failed: nothing of it runs any more. */
   readonly isFinished: boolean;
+  /** It is being deleted; its network may be gone already. */
+  readonly isEnding: boolean;
 }
 
 /** As the API server gives it. */
@@ -21,6 +23,7 @@ export interface PodObject {
     readonly uid?: string;
     readonly labels?: Readonly<Record<string, string>>;
     readonly annotations?: Readonly<Record<string, string>>;
+    readonly deletionTimestamp?: string;
   };
   readonly spec?: { readonly serviceAccountName?: string; readonly hostNetwork?: boolean };
   readonly status?: {
@@ -42,5 +45,6 @@ export function nodePodOf({ metadata, spec = {}, status = {} }: PodObject): Node
     hostNetwork: spec.hostNetwork === true,
     ips: ips.length === 0 && status.podIP !== undefined ? [status.podIP] : ips,
     isFinished: status.phase === "Succeeded" || status.phase === "Failed",
+    isEnding: metadata.deletionTimestamp !== undefined,
   };
 }

@@ -12,6 +12,7 @@ export function nodePod(name: string, given: Partial<NodePod> = {}): NodePod {
     hostNetwork: false,
     ips: ["10.0.0.1"],
     isFinished: false,
+    isEnding: false,
     ...given,
   };
 }
