@@ -27,7 +27,7 @@ const endings: readonly (readonly [string, Uint8Array[]])[] = [
 describe.each(engines)("connections over $name", (engine) => {
   it(
     "H10: leave no session, no tunnel and no memory, however they end",
-    { timeout: 60_000 + connections * 20 },
+    { timeout: 60_000 + connections * 100 },
     async () => {
       await using bed = await AttackBed.start(engine);
       const material = authority.material(attacker);
