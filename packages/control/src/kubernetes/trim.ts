@@ -68,7 +68,10 @@ function trimContainer({ ports, restartPolicy }: Container): Container {
 }
 
 function trimEndpointSlice(slice: EndpointSlice): EndpointSlice {
-  const { addressType, ports, endpoints = [] } = slice;
+  // The API server gives null for none.
+  const { addressType } = slice;
+  const ports = slice.ports ?? undefined;
+  const endpoints = slice.endpoints ?? [];
   return {
     ...bare(slice),
     ...defined({ addressType, ports }),
