@@ -180,6 +180,7 @@ export class WorkerDataPlane implements DataPlane {
   /** Once it knows the mesh. Resolves when the worker serves and listens for every pod, or has ended. */
   async #beginServing(thread: WorkerThread, followed: Promise<void>): Promise<void> {
     await followed;
+    if (this.#ending) return;
     try {
       await thread.calls.call("serve");
     } catch (error) {
@@ -190,8 +191,8 @@ export class WorkerDataPlane implements DataPlane {
       thread.terminate();
       return;
     }
-    // It may have ended since it answered.
-    if (!thread.alive) return;
+    // It may have ended since it answered; and what drains takes nothing new.
+    if (!thread.alive || this.#ending) return;
     this.#serving.add(thread);
     await this.pods.listenOn(thread);
     this.#firstServing.resolve();
