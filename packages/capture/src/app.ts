@@ -1,6 +1,7 @@
 // Assembles the agent; reads as the list of its parts.
-import { rmSync } from "node:fs";
-import { join } from "node:path";
+import { rmdirSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { hasCode } from "@hairpin/native";
 import { createServerComponent } from "@hairpin/shared/agent";
 import {
   createInClusterConnection,
@@ -118,8 +119,9 @@ export function createCapture(
     await installer.uninstall();
     await capture.releaseAll();
     await node.removeHostRules();
-    rmSync(config.zdsSocket, { force: true });
-    rmSync(config.runFolder, { recursive: true, force: true });
+    await server.stop();
+    zds.stop();
+    for (const file of [config.zdsSocket, socketPath]) removeWithFolder(file, host);
   };
   // What is still being installed cannot be taken away.
   const settled = Promise.withResolvers<void>();
@@ -168,6 +170,16 @@ export async function runCapture(config: CaptureConfig): Promise<RunningComponen
   const components = await runComponents(agent.components, { logger, onShutdown: async () => await agent.shutdown() });
   void components.stopped.then(() => logger.flush());
   return components;
+}
+
+/** The folder is a mount of the container's: on the host it is none, and goes if nothing else is in it. */
+function removeWithFolder(file: string, host: HostProc): void {
+  rmSync(file, { force: true });
+  try {
+    rmdirSync(host.pathOf(dirname(file)));
+  } catch (error) {
+    if (!hasCode(error, "ENOENT", "ENOTEMPTY", "EBUSY")) throw error;
+  }
 }
 
 /** Istio's paths: the agent is alive while it answers, and ready when pods of this node are looked after. */
