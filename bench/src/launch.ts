@@ -18,7 +18,7 @@ const inside = new URL("inside.ts", import.meta.url).pathname;
 /**
  * Networks, mounts and processes of the bench live in one private set of namespaces: when its first process ends, the kernel
  * ends and removes the rest. The mounts hide the host's /run/netns and /mnt, so that names cannot meet. 5,000 connections need
- * many descriptors.
+ * many descriptors. The shell outlives the bench to remove its directory, also when its starter was killed.
  */
 const script = `
 ulimit -n "$(ulimit -Hn)"
@@ -27,7 +27,11 @@ mkdir /mnt/host-proc
 mount --bind /proc /mnt/host-proc
 mkdir -p /run/netns
 mount -t tmpfs tmpfs /run/netns
-exec unshare --net --pid --fork --kill-child --mount-proc "$@"
+trap : INT TERM HUP
+code=0
+unshare --net --pid --fork --kill-child --mount-proc "$@" || code=$?
+rm -rf "$DIRECTORY"
+exit "$code"
 `;
 
 /** Runs the bench; resolves with its exit code when nothing of it is left. Throws when the machine does not let us. */
@@ -36,17 +40,17 @@ export async function launchInside(options: BenchOptions): Promise<number> {
   const directory = await mkdtemp(join(tmpdir(), "hairpin-bench-"));
   const order: InsideOrder = { options, directory, hostProc: "/mnt/host-proc" };
   try {
-    return await run([process.execPath, inside, JSON.stringify(order)]);
+    return await run([process.execPath, inside, JSON.stringify(order)], directory);
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
 }
 
-async function run(command: readonly string[]): Promise<number> {
+async function run(command: readonly string[], directory: string): Promise<number> {
   // The end of stdin tells the bench inside that we are gone, also when we were killed.
   const child = spawn("unshare", ["--mount", "sh", "-ec", script, "bench", ...command], {
     stdio: ["pipe", "inherit", "inherit"],
-    env: { ...process.env, PATH: `/usr/local/sbin:/usr/sbin:/sbin:${process.env["PATH"] ?? ""}` },
+    env: { ...process.env, DIRECTORY: directory, PATH: `/usr/local/sbin:/usr/sbin:/sbin:${process.env["PATH"] ?? ""}` },
   });
   // Ctrl-C reaches the whole process group; we wait until the rest has ended.
   const leave = (): void => void child.stdin.end();

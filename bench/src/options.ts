@@ -11,7 +11,7 @@ export interface BenchOptions {
   readonly quick: boolean;
   /** Instead of measuring: where our proxies spend their time. */
   readonly profile: boolean;
-  /** Paths of the peers' programs; undefined: looked for on PATH. */
+  /** Paths of the peers' programs; undefined: not measured. */
   readonly ztunnel: string | undefined;
   readonly envoy: string | undefined;
 }
@@ -22,8 +22,8 @@ export const usage = `Usage: pnpm bench [options]
   --quick           one short repeat, without 5,000 connections: under three minutes
   --seconds N       length of one measurement (default 2; quick: 1)
   --repeat N        repeats of each (default 3; quick: 1)
-  --ztunnel PATH    Istio's ztunnel (default: ZTUNNEL_BIN, or ztunnel on PATH)
-  --envoy PATH      Envoy (default: ENVOY_BIN, or envoy on PATH)
+  --ztunnel PATH    Istio's ztunnel (default: ZTUNNEL_BIN)
+  --envoy PATH      Envoy (default: ENVOY_BIN)
   --profile         CPU profiles of our proxies instead of figures
 `;
 

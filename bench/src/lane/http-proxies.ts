@@ -76,11 +76,12 @@ async function startHttpProxy(arena: Arena, name: string, remark: string, comman
   };
 }
 
-/** Throws {@link AbsentError} with `otherwise` when the program is not there. */
+/** What a program says of its version. Throws {@link AbsentError} with `otherwise` when it is not there. */
 async function versionOf(command: readonly string[], otherwise: string): Promise<string> {
   try {
     const text = await runCommand(["sh", "-c", `exec "$@" 2>&1`, "version", ...command]);
-    return text.trim().split("\n")[0] ?? "";
+    // The path of the program is nobody's business.
+    return /version: *(.+)/.exec(text)?.[1]?.trim() ?? "";
   } catch (cause) {
     throw new AbsentError(otherwise, { cause });
   }
