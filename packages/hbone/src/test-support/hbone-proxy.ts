@@ -29,11 +29,13 @@ export interface HboneProxyOptions {
   readonly http2?: Http2Options | undefined;
   /** Of the dialer. Default 100. */
   readonly maxTunnelsPerSession?: number;
+  /** Whom the dialer expects. Default: {@link serverIdentity}. */
+  readonly peer?: Identity;
 }
 
 /** Our listener as the accepting proxy. */
 export async function startHboneAcceptor(
-  transport: PairTransport,
+  transport: Pick<PairTransport, "tls" | "serve">,
   { clock = systemClock, http2 }: HboneProxyOptions = {},
 ): Promise<AcceptingProxy> {
   const { tls } = transport;
@@ -70,7 +72,7 @@ export async function startHboneAcceptor(
 export function createHboneDialler(
   transport: Pick<PairTransport, "tls" | "connectSocket">,
   address: SocketAddress,
-  { clock = systemClock, http2, ...pool }: HboneProxyOptions = {},
+  { clock = systemClock, http2, peer = serverIdentity, ...pool }: HboneProxyOptions = {},
 ): DiallingProxy {
   const context = transport.tls.createContext(testAuthority.material(clientIdentity));
   const dialer = new TunnelDialer(
@@ -79,7 +81,7 @@ export function createHboneDialler(
   );
   const target: TunnelTarget = {
     sourceIdentity: clientIdentity,
-    expectedIdentities: [serverIdentity],
+    expectedIdentities: [peer],
     address,
     sourceIp: "127.0.0.1",
     connectSocket: (timeoutMs) => transport.connectSocket(address, timeoutMs),

@@ -4,7 +4,7 @@ import { connectTcp } from "@hairpin/wire";
 import { clientIdentity, serverIdentity, testAuthority } from "./hbone-proxy.ts";
 
 /** Receive windows of a stream on both sides of nghttpx. */
-export const nghttpxWindow: number = 256 * 1024;
+const streamWindow = 256 * 1024;
 
 /**
  * nghttpx as a forward proxy: it accepts CONNECTs as the server's identity and asks `backend` for the same as the client's, both over
@@ -32,8 +32,8 @@ export async function startNghttpx(
       `--client-cert-file=${folder}/client-certificate.pem`,
       "--verify-client",
       `--verify-client-cacert=${folder}/server-roots.pem`,
-      `--frontend-http2-window-size=${nghttpxWindow}`,
-      `--backend-http2-window-size=${nghttpxWindow}`,
+      `--frontend-http2-window-size=${streamWindow}`,
+      `--backend-http2-window-size=${streamWindow}`,
       "--frontend-http2-connection-window-size=16M",
       "--backend-http2-connection-window-size=16M",
       "--frontend-http2-max-concurrent-streams=200",

@@ -11,6 +11,8 @@ export interface PendingTunnel {
 /** The accepting proxy of a pair. */
 export interface AcceptingProxy extends AsyncDisposable {
   readonly address: SocketAddress;
+  /** What to ask it for; the number is new each time. Default `10.0.0.1:number`. */
+  authority?(number: number): string;
   /** The CONNECT for `authority`, once it came. */
   arrival(authority: string): Promise<PendingTunnel>;
   /** GOAWAY on every session. */
@@ -38,9 +40,10 @@ export function createProxyPair(
   transport: BreakableTransport,
   closers: readonly AsyncDisposable[] = [],
 ): TunnelPair {
-  let authorities = 0;
+  let tunnels = 0;
   const begin = (early?: Uint8Array): { dialled: DialledTunnel; arrival: Promise<PendingTunnel> } => {
-    const authority = `10.0.0.1:${++authorities}`;
+    const number = ++tunnels;
+    const authority = accepting.authority?.(number) ?? `10.0.0.1:${number}`;
     const arrival = accepting.arrival(authority);
     const dialled = dialling.dial(authority, early);
     for (const promise of [dialled.channel, dialled.status]) promise.catch(() => {});

@@ -19,7 +19,7 @@ export function backpressureCases(fixture: TunnelFixture, traits: TunnelTraits, 
     const heldBefore = heldMemory();
     const sending = ends[from].send(bytes);
     await untilStopped(ends[from]);
-    expect(ends[from].channel.bytesWritten).toBeLessThanOrEqual(limit);
+    expect(ends[from].counters.written).toBeLessThanOrEqual(limit);
     expect(ends[from].channel.bufferedBytes).toBeLessThanOrEqual(limit);
     expect(ends[to].receivedBytes).toBe(0);
     // Writer and reader are both of this process: what is under way is held once.

@@ -24,6 +24,7 @@ export class ChannelProbe implements ByteChannelHandler {
   readonly faults: string[] = [];
   /** Called after each chunk was hashed. */
   onChunk: (() => void) | undefined;
+  readonly #before: { readonly read: number; readonly written: number };
   readonly #hash = createHash("sha256");
   readonly #ended = Promise.withResolvers<void>();
   readonly #closed = Promise.withResolvers<ChannelEnd>();
@@ -34,12 +35,19 @@ export class ChannelProbe implements ByteChannelHandler {
   /** Takes the channel over; reads at once unless `paused`. */
   constructor(channel: ByteChannel, options: { readonly paused?: boolean } = {}) {
     this.channel = channel;
+    this.#before = { read: channel.bytesRead, written: channel.bytesWritten };
     this.whenEnded = this.#ended.promise;
     this.whenClosed = this.#closed.promise;
     // Cases that expect a break do not look at whenEnded.
     this.whenEnded.catch(() => {});
     channel.setHandler(this);
     if (options.paused !== true) channel.resume();
+  }
+
+  /** The channel's own counters, from when it was taken over. */
+  get counters(): { readonly read: number; readonly written: number } {
+    const { bytesRead, bytesWritten } = this.channel;
+    return { read: bytesRead - this.#before.read, written: bytesWritten - this.#before.written };
   }
 
   /** SHA-256 of everything received, in hex. Once. */

@@ -18,16 +18,26 @@ export interface PairTransport extends AsyncDisposable {
 
 const loopback = "127.0.0.1";
 
-/** An interposer that listens on loopback and connects each connection on to `destination`. */
+export interface TcpInterposer extends AsyncDisposable {
+  readonly address: SocketAddress;
+  readonly interposer: Interposer;
+}
+
+/**
+ * An interposer that listens on loopback, or on the descriptor `fd`, and passes each connection on to `destination`, which may
+ * also be a function that makes the (raw) connection.
+ */
 export async function startTcpInterposer(
-  destination: SocketAddress,
-): Promise<AsyncDisposable & { readonly address: SocketAddress; readonly interposer: Interposer }> {
+  destination: SocketAddress | (() => Promise<Socket>),
+  fd?: number,
+): Promise<TcpInterposer> {
   const interposer = new Interposer();
+  const connect =
+    typeof destination === "function" ? destination : () => connectTcp({ ...destination, timeoutMs: 10_000 });
   const listener = await listenTcp({
-    host: loopback,
-    port: 0,
+    ...(fd === undefined ? { host: loopback, port: 0 } : { fd }),
     onConnection: (downstream) => {
-      connectTcp({ ...destination, timeoutMs: 10_000 }).then(
+      connect().then(
         (upstream) => interposer.join(createSocketChannel(downstream), createSocketChannel(upstream)),
         () => downstream.destroy(),
       );
