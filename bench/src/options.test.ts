@@ -25,7 +25,7 @@ describe("parseOptions", () => {
   });
 
   it("is shorter when it shall be quick", () => {
-    expect(parseOptions(["--quick"], {})).toMatchObject({ quick: true, seconds: 1, repeat: 1 });
+    expect(parseOptions(["--quick"], {})).toMatchObject({ quick: true, seconds: 0.8, repeat: 1 });
   });
 
   it.each([[["--seconds", "none"]], [["--repeat", "-1"]], [["--wrong"]], [["stray"]]])("refuses %j", (words) => {

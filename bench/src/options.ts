@@ -20,7 +20,7 @@ export const usage = `Usage: pnpm bench [options]
 
   --only NAMES      lanes and measures, comma separated (see bench/README.md)
   --quick           one short repeat, without 5,000 connections: under three minutes
-  --seconds N       length of one measurement (default 2; quick: 1)
+  --seconds N       length of one measurement (default 2; quick: 0.8)
   --repeat N        repeats of each (default 3; quick: 1)
   --ztunnel PATH    Istio's ztunnel (default: ZTUNNEL_BIN)
   --envoy PATH      Envoy (default: ENVOY_BIN)
@@ -39,7 +39,7 @@ export function parseOptions(
   const quick = values.quick ?? false;
   return {
     only: (values.only ?? "").split(",").filter((name) => name !== ""),
-    seconds: positive("--seconds", values.seconds, quick ? 1 : 2),
+    seconds: positive("--seconds", values.seconds, quick ? 0.8 : 2),
     repeat: Math.ceil(positive("--repeat", values.repeat, quick ? 1 : 3)),
     quick,
     profile: values.profile ?? false,
