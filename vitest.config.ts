@@ -2,6 +2,18 @@ import { defineConfig } from "vitest/config";
 
 // `unit` runs anywhere. `mesh` needs network namespaces (root, or unprivileged user namespaces) and runs one file at a
 // time in a process of its own: descriptor counts, the current netns and a crash must not leak into another test.
+// `cluster` exists when E2E_KUBECONFIG names one (scripts/cluster/e2e.ts): the same scenarios, and what only a cluster can show.
+
+const cluster = {
+  test: {
+    name: "cluster",
+    include: ["e2e/{capture,enforcement,live-change,routing}.mesh.test.ts", "e2e/*.cluster.test.ts"],
+    pool: "forks" as const,
+    fileParallelism: false,
+    testTimeout: 120_000,
+    hookTimeout: 300_000,
+  },
+};
 
 export default defineConfig({
   test: {
@@ -24,6 +36,7 @@ export default defineConfig({
           hookTimeout: 120_000,
         },
       },
+      ...(process.env["E2E_KUBECONFIG"] === undefined ? [] : [cluster]),
     ],
   },
 });

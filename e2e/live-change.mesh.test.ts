@@ -272,7 +272,7 @@ describe("a control plane that is killed", () => {
     const loop = await mesh.startCalls("live/client", { url: "http://server/", intervalMs: 5 });
     const routed = await mesh.startCalls("live/client", { url: "http://web.routed/", intervalMs: 5 });
     await Promise.all([loop.first(0, isServed), routed.first(0, isServed)]);
-    await mesh.mesh.kill("control", { namespace: "istio-system" });
+    await mesh.local.kill("control", { namespace: "istio-system" });
     const killedAt = Date.now();
     await Promise.all([loop.more(50), routed.more(50)]);
     const yaml = policy("after", `{${selectServer}, ${denyClient}}`);
@@ -296,7 +296,7 @@ describe("a ztunnel", () => {
       await mesh.startCalls("outside/client", { url: `http://${ip}:8080/`, intervalMs: 10 }),
     ];
     await Promise.all(loops.map((loop) => loop.first(0, isServed)));
-    await mesh.mesh.kill("ztunnel/node2");
+    await mesh.local.kill("ztunnel/node2");
     const killedAt = Date.now();
     for (const loop of loops) {
       const failed = await loop.first(killedAt, isRefused);
@@ -316,7 +316,7 @@ describe("a ztunnel", () => {
       await mesh.hold("live/other", ip, 9000),
     ];
     for (const connection of held) expect(await connection.echo()).toMatch(/^server/);
-    await mesh.mesh.kill("ztunnel/node2", { signal: "TERM" });
+    await mesh.local.kill("ztunnel/node2", { signal: "TERM" });
     const toldAt = Date.now();
     await eventually(async () => {
       for (const from of ["live/client", "outside/client"] as const) {

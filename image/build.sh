@@ -25,7 +25,7 @@ if ! command -v curl >/dev/null || ! command -v openssl >/dev/null || ! ldconfig
   apt-get -qq install -y --no-install-recommends ca-certificates curl libatomic1 openssl >/dev/null
 fi
 if [ -n "$EXTRA_CA" ]; then
-  printf %s "$EXTRA_CA" | base64 -d >/tmp/extra-ca.pem
+  printf %s "$EXTRA_CA" | base64 -d | cat /etc/ssl/certs/ca-certificates.crt - >/tmp/extra-ca.pem
   export CURL_CA_BUNDLE=/tmp/extra-ca.pem NODE_EXTRA_CA_CERTS=/tmp/extra-ca.pem NPM_CONFIG_CAFILE=/tmp/extra-ca.pem
   export SSL_CERT_FILE=/tmp/extra-ca.pem
 fi

@@ -33,7 +33,7 @@ export interface HandmadeCall {
   readonly certificate?: CertificateOverrides;
 }
 
-/** Signs with the key of a running mesh's own CA, which only the test's root user can read. */
+/** Signs with the key of a running mesh's own CA, which only the test's root user, or the cluster's administrator, can read. */
 export class HandmadeClients {
   readonly #scenario: ScenarioMesh;
   readonly #authority: TestAuthority;
@@ -44,13 +44,10 @@ export class HandmadeClients {
   }
 
   static async of(scenario: ScenarioMesh): Promise<HandmadeClients> {
-    const { mesh } = scenario;
-    const read = async (file: string): Promise<string> => {
-      const { stdout, exitCode, stderr } = await mesh.execInMesh(["cat", `${mesh.stateDirectory}/run/control/${file}`]);
-      if (exitCode !== 0) throw new Error(stderr);
-      return stdout;
+    const root = {
+      certificatePem: await scenario.authorityFile("ca-cert.pem"),
+      privateKeyPem: await scenario.authorityFile("ca-key.pem"),
     };
-    const root = { certificatePem: await read("ca-cert.pem"), privateKeyPem: await read("ca-key.pem") };
     return new HandmadeClients(scenario, new TestAuthority({ root }));
   }
 

@@ -1,10 +1,13 @@
-// A local mesh as the scenarios use it: calls from pods, held connections, logs, metrics and dumps of the real processes.
+// A mesh as the scenarios use it, in namespaces of this machine or in a cluster: calls from pods, held connections, logs, metrics and dumps of the real processes.
 
-import { type KubernetesObject, type LocalMesh, startLocalMesh } from "@hairpin/cli";
+import { type KubernetesObject, LocalMesh, startLocalMesh } from "@hairpin/cli";
 import { eventually } from "@hairpin/testkit";
 import { type AccessLogLine, parseAccessLog } from "./access-log.ts";
 import { ToldProgram } from "./told-program.ts";
 import { HeldConnection } from "./held-connection.ts";
+import { type ClusterConfig, readClusterConfig } from "./cluster-config.ts";
+import { ClusterMesh } from "./cluster-mesh.ts";
+import type { ScenarioBackend } from "./scenario-backend.ts";
 import { CallLoop, type CallOrder, type ToldCall } from "./call-loop.ts";
 
 /** `namespace/pod`. */
@@ -29,15 +32,18 @@ export interface CurlOptions {
 }
 
 const appsFolder = new URL("../apps", import.meta.url).pathname;
+/** Undefined: the local mesh. */
+export const cluster: ClusterConfig | undefined = readClusterConfig();
+const readyTimeoutMs = 90_000;
 const manifestsFolder = new URL("../manifests", import.meta.url).pathname;
 /** Separates the body from what curl tells about the answer. */
 const mark = "\n--curl--";
 
 export class ScenarioMesh implements AsyncDisposable {
-  readonly mesh: LocalMesh;
+  readonly mesh: ScenarioBackend;
   readonly #programs = new Set<ToldProgram>();
 
-  private constructor(mesh: LocalMesh) {
+  private constructor(mesh: ScenarioBackend) {
     this.mesh = mesh;
   }
 
@@ -45,7 +51,9 @@ export class ScenarioMesh implements AsyncDisposable {
   static async start(name: string, ...files: readonly string[]): Promise<ScenarioMesh> {
     const startedAt = performance.now();
     const manifests = files.map((file) => `${manifestsFolder}/${file}`);
-    const mesh = await startLocalMesh({ name, manifests, readyTimeoutMs: 90_000 });
+    const mesh = cluster
+      ? await ClusterMesh.start(cluster, manifests, readyTimeoutMs)
+      : await startLocalMesh({ name, manifests, readyTimeoutMs });
     report(`mesh ${name} ready after ${Math.round(performance.now() - startedAt)} ms`);
     return new ScenarioMesh(mesh);
   }
@@ -88,6 +96,25 @@ export class ScenarioMesh implements AsyncDisposable {
     };
   }
 
+  get #appsFolder(): string {
+    return this.mesh instanceof ClusterMesh ? this.mesh.appsFolder : appsFolder;
+  }
+
+  /** The local mesh, for what only it can do. Throws `Error` in a cluster. */
+  get local(): LocalMesh {
+    if (this.mesh instanceof LocalMesh) return this.mesh;
+    throw new Error("This scenario needs the local mesh");
+  }
+
+  /** `ca-cert.pem` or `ca-key.pem` of the mesh's CA. */
+  async authorityFile(file: string): Promise<string> {
+    if (this.mesh instanceof ClusterMesh) return await this.mesh.secret("istio-ca-secret", file);
+    const { stateDirectory } = this.local;
+    const { stdout, exitCode, stderr } = await this.local.execInMesh(["cat", `${stateDirectory}/run/control/${file}`]);
+    if (exitCode !== 0) throw new Error(stderr);
+    return stdout;
+  }
+
   async exec(
     pod: PodName,
     argv: readonly string[],
@@ -99,7 +126,11 @@ export class ScenarioMesh implements AsyncDisposable {
 
   /** Runs a program of e2e/apps to its end and reads the JSON lines that it prints. */
   async runApp<T>(pod: PodName, app: string, args: readonly string[], stdin?: string): Promise<readonly T[]> {
-    const { stdout, stderr, exitCode } = await this.exec(pod, ["node", `${appsFolder}/${app}.ts`, ...args], stdin);
+    const { stdout, stderr, exitCode } = await this.exec(
+      pod,
+      ["node", `${this.#appsFolder}/${app}.ts`, ...args],
+      stdin,
+    );
     if (exitCode !== 0) throw new Error(`${app} in ${pod} ended with ${exitCode}: ${stderr.trim()}`);
     return stdout
       .split("\n")
@@ -126,7 +157,7 @@ export class ScenarioMesh implements AsyncDisposable {
 
   async #start(pod: PodName, app: string, args: readonly string[]): Promise<ToldProgram> {
     const { namespace, name } = splitName(pod);
-    const argv = ["node", `${appsFolder}/${app}.ts`, ...args];
+    const argv = ["node", `${this.#appsFolder}/${app}.ts`, ...args];
     const program = new ToldProgram(await this.mesh.start(name, argv, { namespace, timeoutMs: 120_000 }));
     this.#programs.add(program);
     return program;
@@ -201,6 +232,7 @@ export class ScenarioMesh implements AsyncDisposable {
     namespace = "istio-system",
     args: readonly string[] = [],
   ): Promise<string> {
+    if (this.mesh instanceof ClusterMesh) return await this.mesh.page(part, port, path, namespace, args);
     const argv = ["curl", "-sS", "-m", "5", ...args, `http://127.0.0.1:${port}${path}`];
     const { stdout, stderr, exitCode } = await this.mesh.exec(part, argv, { namespace });
     if (exitCode !== 0) throw new Error(`${part} does not answer on ${port}: ${stderr.trim()}`);
