@@ -21,7 +21,7 @@ int churn(struct target target, int concurrency, double seconds, int server_clos
   for (; started < (unsigned long)concurrency; started++) start_connection(epoll, &target, started);
   double warm = now() + seconds * 0.25, end = warm + seconds, time = now();
   struct epoll_event events[256];
-  while (time < end) {
+  while (time < end || (done == 0 && time < end + PATIENCE)) {
     int count = epoll_wait(epoll, events, 256, 100);
     time = now();
     for (int i = 0; i < count; i++) {
@@ -47,6 +47,7 @@ int churn(struct target target, int concurrency, double seconds, int server_clos
       start_connection(epoll, &target, started++);
     }
   }
+  if (done == 0) fprintf(stderr, "no connection was answered\n");
   printf("{\"connections\":%lu,\"seconds\":%.4f,\"allConnections\":%lu,\"errors\":%lu}\n", done, time - warm, all, errors);
   return done == 0;
 }

@@ -23,6 +23,9 @@ int start_connection(int epoll, const struct target *target, unsigned long index
 int start_epoll(void);
 void watch(int epoll, int fd, unsigned events);
 
+// How long a measurement goes on past its end while nothing was counted: a machine may be too busy for one answer in time.
+#define PATIENCE 20.0
+
 // Latencies in seconds; grows as needed.
 struct samples {
   double *values;

@@ -55,9 +55,8 @@ int requests(struct target target, int connections, double seconds) {
   unsigned long all = 0;
   double time = now();
   struct epoll_event events[256];
-  while (time < end) {
-    int count = epoll_wait(epoll, events, 256, 1000);
-    if (count == 0 && now() > end) break;
+  while (time < end || (samples.count == 0 && time < end + PATIENCE)) {
+    int count = epoll_wait(epoll, events, 256, 100);
     for (int i = 0; i < count; i++) {
       int fd = events[i].data.fd;
       struct exchange *exchange = exchanges[fd];
@@ -77,6 +76,7 @@ int requests(struct target target, int connections, double seconds) {
     }
     time = now();
   }
+  if (samples.count == 0) fprintf(stderr, "no request was answered\n");
   printf("{\"requests\":%zu,\"seconds\":%.4f,\"allRequests\":%lu,\"p50Us\":%.1f,\"p99Us\":%.1f}\n", samples.count,
          time - warm, all, percentile(&samples, 0.5) * 1e6, percentile(&samples, 0.99) * 1e6);
   return samples.count == 0;

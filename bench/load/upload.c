@@ -24,7 +24,7 @@ int upload(struct target target, int streams, double seconds) {
   // Buffers on the way fill up first.
   double warm = now() + seconds * 0.25, end = warm + seconds, time = now();
   struct epoll_event events[64];
-  while (time < end) {
+  while (time < end || (counted == 0 && time < end + PATIENCE)) {
     int count = epoll_wait(epoll, events, 64, 100);
     time = now();
     for (int i = 0; i < count; i++) {
@@ -43,6 +43,7 @@ int upload(struct target target, int streams, double seconds) {
       if (time >= warm) counted += (unsigned long)written;
     }
   }
+  if (counted == 0) fprintf(stderr, "no byte was taken\n");
   printf("{\"bytes\":%lu,\"seconds\":%.4f,\"allBytes\":%lu}\n", counted, time - warm, all);
   return counted == 0;
 }
