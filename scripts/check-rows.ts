@@ -17,7 +17,18 @@ const rowOf: Record<string, number> = {
   control: 5,
   cli: 6,
 };
-const sharedOrder = ["model", "process", "telemetry", "kubernetes", "api", "identity", "xds", "authz", "discovery", "agent"];
+const sharedOrder = [
+  "model",
+  "process",
+  "telemetry",
+  "kubernetes",
+  "api",
+  "identity",
+  "xds",
+  "authz",
+  "discovery",
+  "agent",
+];
 
 const breaches: string[] = [];
 
