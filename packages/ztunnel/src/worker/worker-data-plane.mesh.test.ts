@@ -30,7 +30,9 @@ beforeAll(async () => {
   const xds = await createFakeXdsServer();
   controlPlane = { authority, xds, ca: await startFakeCaServer({ authority }) };
   xds.replace({ workloads: [client, server].map(({ name, ip }) => workloadOf(name, ip)) });
-  node = await startTestNode("a", controlPlane, { ZTUNNEL_WORKER_THREADS: "2" });
+  // Dialled from the caller's address, so many connections at once would meet ports that the caller takes itself.
+  const settings = { ZTUNNEL_WORKER_THREADS: "2", ENABLE_ORIG_SRC: "false" };
+  node = await startTestNode("a", controlPlane, settings);
   await eventually(() => expect(node.ztunnel.readiness.pendingTasks()).toEqual(["workload proxy manager"]), patient);
   await node.serve(client);
   await node.serve(server);
