@@ -11,6 +11,8 @@ interface VitestReport {
   readonly success: boolean;
 }
 
+/** As automake's tests say it. */
+const skippedExitCode = 77;
 const folder = process.argv[2] ?? "";
 let passed = 0;
 let failed = 0;
@@ -23,13 +25,17 @@ for (const exitFile of globSync("*.exit", { cwd: folder }).sort()) {
   const report: VitestReport | undefined = existsSync(reportPath)
     ? JSON.parse(readFileSync(reportPath, "utf8"))
     : undefined;
-  const row = report
-    ? countTests(code, report)
-    : { passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1, skipped: 0 };
+  const row = report ? countTests(code, report) : countCommand(code);
   console.log(`${name.padEnd(8)} exit ${code}  ${row.passed} passed, ${row.failed} failed, ${row.skipped} skipped`);
   passed += row.passed;
   failed += row.failed;
   skipped += row.skipped;
+}
+
+/** A command without a report: it passed, said that it cannot run here, or failed. */
+function countCommand(code: number): { passed: number; failed: number; skipped: number } {
+  if (code === skippedExitCode) return { passed: 0, failed: 0, skipped: 1 };
+  return { passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1, skipped: 0 };
 }
 
 /** A suite that broke outside a test (an import, an unhandled rejection) fails the run although no test is red. */
