@@ -58,6 +58,11 @@ export class ScenarioMesh implements AsyncDisposable {
     return new ScenarioMesh(mesh);
   }
 
+  /** Scenarios on a mesh that is up already and ends with this. */
+  static on(mesh: ScenarioBackend): ScenarioMesh {
+    return new ScenarioMesh(mesh);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([...this.#programs].map((program) => program.stop()));
     await this.mesh.stop();
