@@ -52,7 +52,7 @@ export interface WorkerMethods {
   setLogLevels(directive: string): void;
   /** Answered when the last connection has ended, or at the deadline. */
   drain(deadlineMs: number): Promise<DrainReport>;
-  /** Ends all connections at once. The thread may be terminated after the answer. */
+  /** Ends all connections at once, and the thread after the answer. */
   stop(): Promise<void>;
 }
 

@@ -46,7 +46,11 @@ export function serveWorker(port: CallPort, { number, config, logLevels }: Worke
     renewCertificate: (certificate) => store.renewed(certificate),
     setLogLevels: (directive) => logger.levels.replace(directive),
     drain: (deadlineMs) => dataPlane.drain(deadlineMs),
-    stop: () => end(dataPlane.stop()),
+    async stop() {
+      await end(dataPlane.stop());
+      // By itself, not by main: a thread that is ended inside a call of native code takes the process with it.
+      setImmediate(() => process.exit());
+    },
   };
   const main = new CallChannel<MainMethods>(port, methods);
   const end = async (stopped: Promise<void>): Promise<void> => {

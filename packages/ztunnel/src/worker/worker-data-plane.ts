@@ -30,8 +30,10 @@ const restartBounds = { firstMs: 100, maxMs: 10_000 };
 const healthyAfterMs = 60_000;
 /** Workloads and services that a worker applies in one turn of its loop: some 5 ms. */
 const maxUpdateSize = 512;
-/** Answers that a scrape and a stop wait for, at most. */
+/** A scrape waits this long for answers. */
 const answerTimeoutMs = 2000;
+/** A worker may just be starting, on a busy machine, before it hears that it should end. */
+const stopTimeoutMs = 20_000;
 
 interface Slot {
   readonly number: number;
@@ -144,7 +146,8 @@ export class WorkerDataPlane implements DataPlane {
     const threads = this.#threads();
     await Promise.all(
       threads.map(async (thread) => {
-        await this.#inTime(thread.calls.call("stop"));
+        thread.calls.post("stop");
+        await this.#inTime(thread.whenGone, stopTimeoutMs);
         thread.terminate();
         await thread.whenGone;
       }),
@@ -188,7 +191,7 @@ export class WorkerDataPlane implements DataPlane {
       if (!thread.alive) return;
       const fields = { worker: thread.number, error: errorMessage(error) };
       this.#components.logger.error("data-plane worker cannot serve", fields);
-      thread.terminate();
+      thread.calls.post("stop");
       return;
     }
     // It may have ended since it answered; and what drains takes nothing new.
@@ -237,10 +240,10 @@ export class WorkerDataPlane implements DataPlane {
 
   async #takeMetrics(): Promise<void> {
     const take = async ({ thread, intake }: Slot): Promise<void> => {
-      if (thread) intake.add(await thread.calls.call("takeMetrics"));
+      if (thread && this.#serving.has(thread)) intake.add(await thread.calls.call("takeMetrics"));
     };
     // What comes later is not lost: it is in the next exposition.
-    await this.#inTime(Promise.all(this.#slots.map((slot) => take(slot).catch(() => {}))));
+    await this.#inTime(Promise.all(this.#slots.map((slot) => take(slot).catch(() => {}))), answerTimeoutMs);
   }
 
   #writeLog({ lines, dropped }: LogBatch): void {
@@ -259,15 +262,15 @@ export class WorkerDataPlane implements DataPlane {
     for (const thread of this.#threads()) action(thread);
   }
 
-  /** One answer a worker; `none` from those that end meanwhile. */
+  /** One answer a worker that serves (one that still starts has nothing to tell); `none` from those that end meanwhile. */
   async #askAll<T>(ask: (thread: WorkerThread) => Promise<T>, none: T): Promise<readonly T[]> {
-    return await Promise.all(this.#threads().map((thread) => ask(thread).catch(() => none)));
+    return await Promise.all([...this.#serving].map((thread) => ask(thread).catch(() => none)));
   }
 
   /** Resolves when the work has settled, or when it takes too long. */
-  async #inTime(work: Promise<unknown>): Promise<void> {
+  async #inTime(work: Promise<unknown>, timeoutMs: number): Promise<void> {
     const enough = new AbortController();
-    const late = delay(this.#components.clock, answerTimeoutMs, enough.signal).catch(() => {});
+    const late = delay(this.#components.clock, timeoutMs, enough.signal).catch(() => {});
     await Promise.race([work.catch(() => {}), late]);
     enough.abort();
   }

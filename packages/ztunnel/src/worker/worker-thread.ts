@@ -27,7 +27,7 @@ export interface WorkerThread {
   readonly alive: boolean;
   /** Settles when the thread has ended: its sockets are closed then. Never rejects. */
   readonly whenGone: Promise<WorkerEnd>;
-  /** Ends the thread at once. */
+  /** Ends the thread at once, wherever it is: inside a call of native code that aborts the process. Ask it to `stop` first. */
   terminate(): void;
 }
 
