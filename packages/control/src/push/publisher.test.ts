@@ -43,7 +43,10 @@ function fakeServer(): {
       calls.push(`${kind(typeUrl)}@${scope} removed: ${[...removed].join(",")}`),
     retire: (typeUrl: string) => retired.push(typeUrl),
     clients: () => [
-      { principal: { waypointKey: "shop/w" }, types: waypointTypeUrls.map((typeUrl) => ({ typeUrl, upToDate })) },
+      {
+        principal: { waypointKey: "shop/w", podUid: "uid-w-1" },
+        types: waypointTypeUrls.map((typeUrl) => ({ typeUrl, upToDate })),
+      },
     ],
     onAck: (listener: () => void) => {
       listeners.add(listener);
@@ -85,6 +88,18 @@ describe("Publisher", () => {
 
   test("goes on without a replica that does not answer for 50 ms", async () => {
     const publishing = publisher.publish(modelOf(labelled, aGateway("w", true), aPod("web")));
+    await clock.advance(49);
+    expect(fake.calls.some((call) => call.startsWith("Address"))).toBe(false);
+    await clock.advance(1);
+    await publishing;
+    expect(fake.calls.at(-1)).toMatch(/^Address/);
+  });
+
+  test("gives a replica that is connected to another replica of control the whole 50 ms", async () => {
+    const replica = (name: string): KubernetesObject =>
+      aPod(name, { labels: { "gateway.networking.k8s.io/gateway-name": "w" } });
+    const publishing = publisher.publish(modelOf(labelled, aGateway("w", true), replica("w-1"), replica("w-2")));
+    fake.acknowledge();
     await clock.advance(49);
     expect(fake.calls.some((call) => call.startsWith("Address"))).toBe(false);
     await clock.advance(1);

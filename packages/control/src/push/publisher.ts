@@ -4,6 +4,8 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { type Clock, type Timer, delay } from "@hairpin/shared/process";
 import type { DeltaXdsServer, ServedResource } from "@hairpin/shared/xds";
+import { gatewayNameLabel } from "../ambient/waypoint/waypoint-record.ts";
+import { label } from "../collection/label-match.ts";
 import type { MeshModel } from "../mesh-model.ts";
 import type { WaypointResources } from "../gateway/waypoint-resources.ts";
 import type { ClientRole } from "./client-role.ts";
@@ -38,7 +40,7 @@ export class Publisher {
   async publish(model: MeshModel): Promise<void> {
     this.#server.publish(typeUrls.authorization, meshScope, authorizationResources(model.ambient));
     const waiting = [...model.waypoints.values()].filter((resources) => this.#publishWaypoint(resources));
-    await this.#acknowledged(new Set(waiting.map(({ record }) => record.key)));
+    await this.#acknowledged(model, new Set(waiting.map(({ record }) => record.key)));
     // Encoding thousands of workloads takes a while: what was published goes out first.
     await nextTurn();
     this.#server.publish(typeUrls.address, meshScope, addressResources(model.ambient));
@@ -129,15 +131,24 @@ export class Publisher {
     }
   }
 
-  /** Waits until the connected replicas of these waypoints have acknowledged what they were sent, for a bounded time. */
-  async #acknowledged(keys: ReadonlySet<string>): Promise<void> {
-    const isDone = (): boolean =>
-      this.#server
+  /**
+   * Waits until the replicas of these waypoints have acknowledged what they were sent, for a bounded time: the whole of it when
+   * some are connected to another replica of control, which tells them meanwhile.
+   */
+  async #acknowledged(model: MeshModel, keys: ReadonlySet<string>): Promise<void> {
+    const ready = readyReplicas(model, keys);
+    const isDone = (): boolean => {
+      const clients = this.#server
         .clients()
-        .filter(({ principal }) => principal.waypointKey !== undefined && keys.has(principal.waypointKey))
-        .every(({ types }) =>
+        .filter(({ principal }) => principal.waypointKey !== undefined && keys.has(principal.waypointKey));
+      const connected = new Set(clients.map(({ principal }) => principal.podUid));
+      return (
+        ready.isSubsetOf(connected) &&
+        clients.every(({ types }) =>
           types.filter(({ typeUrl }) => waypointTypeUrls.includes(typeUrl)).every(({ upToDate }) => upToDate),
-        );
+        )
+      );
+    };
     if (keys.size === 0 || isDone()) return;
     const done = new AbortController();
     const forget = this.#server.onAck(() => {
@@ -147,6 +158,15 @@ export class Publisher {
     await delay(this.#clock, maxAckWaitMs, done.signal).catch(() => undefined);
     forget();
   }
+}
+
+/** Uids of the ready pods of these waypoints. */
+function readyReplicas({ ambient }: MeshModel, keys: ReadonlySet<string>): ReadonlySet<string> {
+  const replicas = [...ambient.pods.values()].filter(
+    ({ record: { pod, namespace, healthy } }) =>
+      healthy && keys.has(`${namespace}/${label(pod, gatewayNameLabel) ?? ""}`),
+  );
+  return new Set(replicas.map(({ record }) => record.pod.metadata.uid ?? ""));
 }
 
 interface Lingering {

@@ -1,12 +1,14 @@
 import type { ClientTypeStatus, DeltaXdsServer } from "@hairpin/shared/xds";
-import type { WaypointAcknowledgements } from "../ambient/waypoint/waypoint-record.ts";
+import { gatewayNameLabel, type WaypointAcknowledgements } from "../ambient/waypoint/waypoint-record.ts";
+import { label } from "../collection/label-match.ts";
 import type { Snapshot } from "../collection/snapshot.ts";
 import type { MeshModel } from "../mesh-model.ts";
 import type { ClientRole } from "./client-role.ts";
 import { typeUrls, waypointTypeUrls } from "./type-urls.ts";
 
 /**
- * Which waypoints have a ready replica that acknowledged its configuration. A Gateway that took effect once is remembered
+ * Which waypoints have a ready replica that acknowledged its configuration, to this replica of control or to another: a waypoint
+ * is ready only once it has its whole configuration, so a ready one that is not connected here has it from elsewhere. A Gateway that took effect once is remembered
  * (here until restart, in its status for longer), so that it stays bound while its replicas come and go.
  */
 export class WaypointReadiness {
@@ -15,17 +17,27 @@ export class WaypointReadiness {
   readonly #effective = new Set<string>();
   /** By waypoint key: uids of pods that acknowledged. */
   #acknowledged: ReadonlyMap<string, ReadonlySet<string>> = new Map();
+  /** Uids of the pods that are connected here. */
+  #connected: ReadonlySet<string> = new Set();
 
   constructor(server: DeltaXdsServer<ClientRole>) {
     this.#server = server;
   }
 
-  /** Calls back when a replica acknowledged its whole configuration for the first time, or is gone. Returns what ends it. */
+  /** Calls back when a replica acknowledged its whole configuration for the first time, comes or goes. Returns what ends it. */
   watch(onChange: () => void): () => void {
     const check = (): void => {
       const next = this.#collect();
-      const changed = fingerprint(next) !== fingerprint(this.#acknowledged);
+      const connected = new Set(
+        this.#server
+          .clients()
+          .flatMap(({ principal }) => (principal.waypointKey === undefined ? [] : [principal.podUid])),
+      );
+      const changed =
+        fingerprint(next) !== fingerprint(this.#acknowledged) ||
+        connected.symmetricDifference(this.#connected).size > 0;
       this.#acknowledged = next;
+      this.#connected = connected;
       if (changed) onChange();
     };
     const endAcks = this.#server.onAck(({ typeUrl }) => {
@@ -44,11 +56,12 @@ export class WaypointReadiness {
       hasAcknowledged: (key, uid) => {
         if (this.#effective.has(uid)) return true;
         const pods = this.#acknowledged.get(key);
-        if (pods === undefined) return false;
-        const [namespace = ""] = key.split("/");
-        return snapshot
-          .listIn("Pod", namespace)
-          .some((pod) => pods.has(pod.metadata.uid ?? "") && isReady(pod.status?.conditions ?? []));
+        const [namespace = "", name] = key.split("/");
+        return snapshot.listIn("Pod", namespace).some((pod) => {
+          const podUid = pod.metadata.uid ?? "";
+          if (label(pod, gatewayNameLabel) !== name || !isReady(pod.status?.conditions ?? [])) return false;
+          return pods?.has(podUid) === true || !this.#connected.has(podUid);
+        });
       },
     };
   }
