@@ -29,7 +29,12 @@ export default defineConfig({
       {
         test: {
           name: "mesh",
-          include: ["packages/*/src/**/*.mesh.test.ts", "bench/src/**/*.mesh.test.ts", "e2e/**/*.mesh.test.ts"],
+          include: [
+            "packages/*/src/**/*.mesh.test.ts",
+            "bench/src/**/*.mesh.test.ts",
+            "e2e/**/*.mesh.test.ts",
+            "interop/**/*.mesh.test.ts",
+          ],
           pool: "forks",
           fileParallelism: false,
           testTimeout: 60_000,
