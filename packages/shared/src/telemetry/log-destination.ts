@@ -37,6 +37,13 @@ export interface BoundedDestinationOptions {
 }
 
 /**
+ * Lines are collected for this long, or until so many characters wait: a write for each costs more than a request. Level and
+ * kind of line make no difference; `flush` writes what waits.
+ */
+const collectMs = 20;
+const collectCharacters = 32 * 1024;
+
+/**
  * Lines to a descriptor in the background. A reader that does not keep up costs lines, never the event loop: those lines
  * are counted, and told in the log itself once it flows again (ztunnel blocks instead; a stalled loop would stall every tunnel).
  */
@@ -47,23 +54,43 @@ export function createBoundedDestination(options: BoundedDestinationOptions = {}
     minLength: 0,
     maxLength: options.maxWaitingBytes ?? 4 * 1024 * 1024,
   });
+  let collected = "";
+  /** Lines given to pino since it had written everything. */
+  let passedOn = 0;
+  let timer: NodeJS.Timeout | undefined;
   let dropped = 0;
   let reported = 0;
   let gone = false;
-  const countDrop = (): void => {
-    dropped++;
-    droppedByProcess++;
+  const countDrops = (lines: number): void => {
+    dropped += lines;
+    droppedByProcess += lines;
   };
-  stream.on("drop", countDrop);
+  const passOn = (): void => {
+    clearTimeout(timer);
+    timer = undefined;
+    const lines = collected;
+    collected = "";
+    if (gone) {
+      countDrops(countLines(lines));
+    } else if (lines !== "") {
+      passedOn += countLines(lines);
+      stream.write(lines);
+    }
+  };
+  stream.on("drop", (lines: string) => {
+    passedOn -= countLines(lines);
+    countDrops(countLines(lines));
+  });
   // A full disk: the line in question is lost. A pipe without a reader (EPIPE): pino writes nothing any more, without a word.
   let told: Error | undefined;
   stream.on("error", (error: NodeJS.ErrnoException) => {
     gone ||= error.code === "EPIPE";
     // pino's own listener tells the first error a second time.
-    if (error !== told) countDrop();
+    if (error !== told) countDrops(gone ? passedOn : 1);
     told = error;
   });
   stream.on("drain", () => {
+    passedOn = 0;
     if (dropped === reported || options.onRecovered === undefined) return;
     const missing = dropped - reported;
     reported = dropped;
@@ -71,10 +98,12 @@ export function createBoundedDestination(options: BoundedDestinationOptions = {}
   });
   return {
     write: (line) => {
-      if (gone) countDrop();
-      else stream.write(line);
+      collected += line;
+      if (collected.length >= collectCharacters) passOn();
+      else timer ??= setTimeout(passOn, collectMs);
     },
     flush: () => {
+      passOn();
       try {
         stream.flushSync();
       } catch {
@@ -85,6 +114,7 @@ export function createBoundedDestination(options: BoundedDestinationOptions = {}
       return dropped;
     },
     close: async () => {
+      passOn();
       // pino's close would never come.
       if (gone) return;
       const closed = Promise.withResolvers<void>();
@@ -93,4 +123,10 @@ export function createBoundedDestination(options: BoundedDestinationOptions = {}
       await closed.promise;
     },
   };
+}
+
+function countLines(text: string): number {
+  let lines = 0;
+  for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) lines++;
+  return lines;
 }

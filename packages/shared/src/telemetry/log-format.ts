@@ -12,8 +12,16 @@ export interface LogRecord {
 /** Text that a plain line shows without quotes, as ztunnel shows addresses; quoted after all when it holds a blank or a quote. */
 export class Displayed {
   readonly text: string;
+  #plain: string | undefined;
+
   constructor(text: string) {
     this.text = text;
+  }
+
+  /** As it stands in a plain line; found once, since some are kept for all lines of a connection. */
+  get plain(): string {
+    this.#plain ??= /[\s"=\\]/.test(this.text) ? quote(this.text) : escapeControls(this.text);
+    return this.#plain;
   }
 }
 
@@ -56,8 +64,7 @@ function formatPlainValue(value: unknown): string | undefined {
       return String(value);
     case "object":
       if (value === null) return undefined;
-      if (value instanceof Displayed)
-        return /[\s"=\\]/.test(value.text) ? quote(value.text) : escapeControls(value.text);
+      if (value instanceof Displayed) return value.plain;
       return value instanceof Error ? quote(errorMessage(value)) : escapeControls(objectAsJson(value));
     default:
       return undefined;
@@ -95,13 +102,16 @@ function objectAsJson(value: object): string {
 
 /** A string in quotes on one line; also used by the access log. */
 function quote(text: string): string {
-  return `"${escapeControls(cut(text).replaceAll(/["\\]/g, "\\$&"))}"`;
+  const shown = cut(text);
+  if (!needsEscape.test(shown)) return `"${shown}"`;
+  return `"${escapeControls(shown.replaceAll(/["\\]/g, "\\$&"))}"`;
 }
 
 /** A text that needs no escape is the rule; one test is cheaper than a replace. C0, C1, line separators, bidi controls, lone surrogates. */
 // eslint-disable-next-line no-control-regex -- the point of the pattern
 const unsafe = /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]|\p{Cs}/u;
 const unsafeAll = new RegExp(unsafe.source, "gu");
+const needsEscape = new RegExp(`["\\\\]|${unsafe.source}`, "u");
 
 /** No text, whoever chose it, can begin a new line or steer a terminal. As Rust prints them: `\n`, `\t`, `\u{1b}`. */
 function escapeControls(text: string): string {
@@ -119,6 +129,8 @@ function cut(text: string): string {
 }
 
 let offsetMs = 0;
+let shownSecond = Number.NaN;
+let shownSecondText = "";
 
 /**
  * Now as `2026-11-21T03:31:35.477735Z`. Microseconds come from the monotonic clock, aligned with the wall clock and aligned
@@ -129,7 +141,10 @@ export function timestamp(): string {
   const monotonic = performance.now();
   if (Math.abs(monotonic + offsetMs - wall) > 2) offsetMs = wall - monotonic;
   const micros = Math.floor((monotonic + offsetMs) * 1000);
-  const millis = Math.floor(micros / 1000);
-  const text = new Date(millis).toISOString();
-  return `${text.slice(0, 23)}${String(micros - millis * 1000).padStart(3, "0")}Z`;
+  const second = Math.floor(micros / 1e6);
+  if (second !== shownSecond) {
+    shownSecond = second;
+    shownSecondText = new Date(second * 1000).toISOString().slice(0, "2026-11-21T03:31:35.".length);
+  }
+  return `${shownSecondText}${String(micros - second * 1e6).padStart(6, "0")}Z`;
 }
