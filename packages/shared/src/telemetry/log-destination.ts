@@ -77,6 +77,11 @@ export function createBoundedDestination(options: BoundedDestinationOptions = {}
       stream.write(lines);
     }
   };
+  const write = (line: string): void => {
+    collected += line;
+    if (collected.length >= collectCharacters) passOn();
+    else timer ??= setTimeout(passOn, collectMs);
+  };
   stream.on("drop", (lines: string) => {
     passedOn -= countLines(lines);
     countDrops(countLines(lines));
@@ -94,14 +99,10 @@ export function createBoundedDestination(options: BoundedDestinationOptions = {}
     if (dropped === reported || options.onRecovered === undefined) return;
     const missing = dropped - reported;
     reported = dropped;
-    stream.write(options.onRecovered(missing));
+    write(options.onRecovered(missing));
   });
   return {
-    write: (line) => {
-      collected += line;
-      if (collected.length >= collectCharacters) passOn();
-      else timer ??= setTimeout(passOn, collectMs);
-    },
+    write,
     flush: () => {
       passOn();
       try {
