@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { readdirSync } from "node:fs";
 import type { Socket } from "node:net";
+import { parseStateFile } from "@hairpin/shared/discovery";
 import type { Enforcement } from "@hairpin/shared/model";
 import { eventually, startEchoServer } from "@hairpin/testkit";
 import { describe, expect, it } from "vitest";
@@ -90,6 +91,19 @@ describe("a captured call", () => {
     const line = await eventually(() => lineOf(world.lines, 'direction="outbound"'));
     expect(line).not.toContain("identity");
     expect(line).not.toContain("hbone");
+  });
+
+  it("waits for the mesh to know its pod: the first call comes before the kubelet has told of it", async () => {
+    await using _echo = await startEchoServer({ host: ip(2), port: 8080 });
+    await using world = createLoopbackMesh(meshOf(twoPods), { sourceWaitMs: 15_000 });
+    await world.serve("client");
+    await world.serve("server");
+    const calling = world.callFrom("client", "10.1.0.1:80");
+    const removed = ["Kubernetes//Pod/ns/client"];
+    world.mesh.applyAddress({ upserts: [], removed, undecodable: [], firstOfStream: false });
+    const answer = exchange(await calling, "hello");
+    world.mesh.loadStateFile(parseStateFile(twoPods));
+    expect(await answer).toBe("hello");
   });
 
   it("is refused by policy with 401, and both sides say so", async () => {

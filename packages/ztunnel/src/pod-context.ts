@@ -35,8 +35,10 @@ export interface DataPathOptions {
   /** ztunnel's own identity: what a hairpin leg proves. */
   readonly ownIdentity: Identity;
   readonly illegalPorts: ReadonlySet<number>;
-  /** How long a connection waits for its pod to become known in the mesh. */
+  /** How long a connection to a pod waits for that pod to become known in the mesh. */
   readonly workloadWaitMs: number;
+  /** The same for a connection of the pod's own. */
+  readonly sourceWaitMs: number;
   /** How long a connection waits for policies that are listed and not held. */
   readonly policyWaitMs: number;
   /** TCP connect, to applications and to other proxies. */

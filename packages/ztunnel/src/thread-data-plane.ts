@@ -29,6 +29,8 @@ import { ZtunnelError } from "./response-flag.ts";
 import { ConnectionTelemetry } from "./telemetry/connection-telemetry.ts";
 
 const workloadWaitMs = 5000;
+/** A pod dials before the kubelet has told its address, on a busy node by many seconds. */
+const sourceWaitMs = 15_000;
 const policyWaitMs = 5000;
 const connectTimeoutMs = 10_000;
 /** Of all threads together. A pod's ports bound this by themselves outbound; inbound it keeps one pod from taking all descriptors. */
@@ -185,6 +187,7 @@ function dataPathOptions(config: ZtunnelConfig): DataPath["options"] {
     ownIdentity: config.identity,
     illegalPorts: new Set(Object.values(podPorts)),
     workloadWaitMs,
+    sourceWaitMs,
     policyWaitMs,
     connectTimeoutMs,
     listener: { ...defaultTunnelListenerOptions, http2: { ...inboundHttp2Options, ...sizes } },

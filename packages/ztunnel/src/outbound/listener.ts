@@ -25,7 +25,7 @@ export async function serveOutbound(socket: Socket, pod: PodContext, path: DataP
     return;
   }
   const destination = pod.network.originalDestination(socket);
-  const source = await path.mesh.fetchWorkloadByPod(pod.info, path.options.workloadWaitMs);
+  const source = await path.mesh.fetchWorkloadByPod(pod.info, path.options.sourceWaitMs);
   if (!source) {
     const text = `failed to fetch information about local workload ${pod.info.namespace}/${pod.info.name}`;
     path.telemetry.failEarly("outbound", { source: downstream, destination }, text);

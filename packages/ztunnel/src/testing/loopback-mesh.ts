@@ -90,6 +90,7 @@ export function createLoopbackMesh(
       ownIdentity: authority.identity("istio-system/ztunnel"),
       illegalPorts: new Set(Object.values(podPorts)),
       workloadWaitMs: 50,
+      sourceWaitMs: 50,
       policyWaitMs: 50,
       connectTimeoutMs: 1000,
       listener: defaultTunnelListenerOptions,
@@ -121,7 +122,8 @@ export function createLoopbackMesh(
     lines,
     async serve(name) {
       const workload = workloadNamed(mesh, name);
-      const network = loopbackNetwork(addressOf(name), () => wanted.get(addressOf(name))?.shift());
+      const address = addressOf(name);
+      const network = loopbackNetwork(address, () => wanted.get(address)?.shift());
       const pod = { uid: `uid-${name}`, info: { ...workload } };
       const components = { path, onLimit: () => {} };
       const proxy = await PodProxy.start(pod, network, components, {
