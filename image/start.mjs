@@ -1,5 +1,5 @@
 // The image's entry: its first argument says which part this container is.
-const parts = ["control", "capture", "ztunnel", "waypoint", "cluster-check"];
+const parts = ["control", "capture", "ztunnel", "waypoint", "cluster-check", "uninstall"];
 const [part = "", ...rest] = process.argv.slice(2);
 if (!parts.includes(part)) {
   console.error(`Unknown part ${JSON.stringify(part)}. Give one of: ${parts.join(", ")}`);
