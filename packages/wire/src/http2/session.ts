@@ -4,6 +4,7 @@ import { ErrorCode, Http2Error } from "./error.ts";
 import type { HeaderList } from "./header-field.ts";
 import { type Http2Limit, type Http2Role, resolveHttp2Options } from "./options.ts";
 import { recycleOutput } from "./output.ts";
+import { type AtTurnEnd, callAtTurnEnd } from "./turn-end.ts";
 import type {
   Http2Goaway,
   Http2PeerSettings,
@@ -30,10 +31,10 @@ export function createHttp2Session(session: {
 }
 
 /**
- * Binds an engine to a channel. Reads go straight into the engine; what it wants to send is flushed once per read, or once per
- * turn (microtask) when it comes from calls.
+ * Binds an engine to a channel. Reads go straight into the engine; what they make it send is flushed once per read, and what comes
+ * from calls once per turn of the event loop.
  */
-class ChannelSession implements Http2Session {
+class ChannelSession implements Http2Session, AtTurnEnd {
   readonly role: Http2Role;
   readonly #channel: ByteChannel;
   readonly #handler: Http2SessionHandler;
@@ -131,13 +132,14 @@ class ChannelSession implements Http2Session {
   #wake(): void {
     if (this.#wakeScheduled || this.#running) return;
     this.#wakeScheduled = true;
-    queueMicrotask(this.#onMicrotask);
+    callAtTurnEnd(this);
   }
 
-  readonly #onMicrotask = (): void => {
+  /** Called once for each {@link ChannelSession.#wake}. */
+  onTurnEnd(): void {
     this.#wakeScheduled = false;
     this.#run(nothing);
-  };
+  }
 
   /** {@link ChannelSession.#run} without a closure: this is the path of every read. */
   #onRead(chunk: Uint8Array): void {
