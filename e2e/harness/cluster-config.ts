@@ -25,6 +25,14 @@ export function readClusterConfig(environment: NodeJS.ProcessEnv = process.env):
   return { kubeconfig, image, appsImage: image.replace(/(:[^/:]*)?$/, "-e2e$1"), kubectl };
 }
 
+/** How long the control plane is away in its scenario: E2E_CONTROL_AWAY_SECONDS, 60 unless told. */
+export function readControlAwaySeconds(environment: NodeJS.ProcessEnv = process.env): number {
+  const { E2E_CONTROL_AWAY_SECONDS: text = "60" } = environment;
+  const seconds = Number(text);
+  if (Number.isInteger(seconds) && seconds > 0 && seconds <= 600) return seconds;
+  throw new Error(`E2E_CONTROL_AWAY_SECONDS is ${JSON.stringify(text)}, not a number of seconds from 1 to 600`);
+}
+
 function isExecutable(path: string): boolean {
   try {
     accessSync(path, constants.X_OK);

@@ -35,6 +35,8 @@ const appsFolder = new URL("../apps", import.meta.url).pathname;
 /** Undefined: the local mesh. */
 export const cluster: ClusterConfig | undefined = readClusterConfig();
 const readyTimeoutMs = 90_000;
+/** A program that nobody stopped ends after this: longer than any scenario. */
+const programTimeoutMs = 900_000;
 const manifestsFolder = new URL("../manifests", import.meta.url).pathname;
 /** Separates the body from what curl tells about the answer. */
 const mark = "\n--curl--";
@@ -163,7 +165,7 @@ export class ScenarioMesh implements AsyncDisposable {
   async #start(pod: PodName, app: string, args: readonly string[]): Promise<ToldProgram> {
     const { namespace, name } = splitName(pod);
     const argv = ["node", `${this.#appsFolder}/${app}.ts`, ...args];
-    const program = new ToldProgram(await this.mesh.start(name, argv, { namespace, timeoutMs: 120_000 }));
+    const program = new ToldProgram(await this.mesh.start(name, argv, { namespace, timeoutMs: programTimeoutMs }));
     this.#programs.add(program);
     return program;
   }
