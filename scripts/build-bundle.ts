@@ -24,6 +24,7 @@ const bundles: Readonly<Record<string, BuildOptions>> = {
   "ztunnel-worker.mjs": program("ztunnel", "worker/main.ts"),
   "waypoint.mjs": program("waypoint"),
   "capture.mjs": program("capture"),
+  "uninstall.mjs": program("control", "uninstall/main.ts"),
   "cluster-check.mjs": program("cli", "cluster-check/main.ts"),
   // Started anew for every pod: CommonJS loads faster, and nothing native may be in it.
   "cni-plugin.cjs": {

@@ -20,11 +20,10 @@ import {
 import { GatewayClassKeeper } from "./kubernetes/gateway-class.ts";
 import { loadKubeconfig } from "./kubernetes/kubeconfig.ts";
 import { KubernetesSource } from "./kubernetes/kubernetes-source.ts";
-import { LeaseElection } from "./kubernetes/lease-election.ts";
+import { LeaseElection, leaseName } from "./kubernetes/lease-election.ts";
 import type { Platform, PlatformComponents } from "./platform.ts";
 import { createKubernetesStatusSink } from "./status/kubernetes-status-sink.ts";
 
-const leaseName = "hairpin-control-leader";
 /** Peers keep clocks this far apart. */
 const clockSlackMs = 10 * 60_000;
 

@@ -8,7 +8,8 @@ import type { AppliedObject } from "./applied-object.ts";
 import { ObjectMirror } from "./object-mirror.ts";
 import { managedBy } from "./waypoint-objects.ts";
 
-const kinds = [
+/** What a waypoint may consist of. */
+export const managedKinds = [
   { group: "", kind: "ServiceAccount" },
   { group: "", kind: "Service" },
   { group: "apps", kind: "Deployment" },
@@ -31,7 +32,7 @@ export class ManagedObjects implements Component {
 
   /** `onChange` gets the Gateway (`namespace/name`) whose object changed. */
   constructor(components: ListWatchComponents, onChange: (gatewayKey: string) => void) {
-    const mirrors = kinds.map(
+    const mirrors = managedKinds.map(
       ({ group, kind }) =>
         new ObjectMirror<ManagedObject>(components, {
           group,
@@ -41,7 +42,9 @@ export class ManagedObjects implements Component {
           onChange: (object) => onChange(gatewayKeyOf(object)),
         }),
     );
-    this.#mirrors = new Map(kinds.map(({ kind }, index) => [kind, mirrors[index] as ObjectMirror<ManagedObject>]));
+    this.#mirrors = new Map(
+      managedKinds.map(({ kind }, index) => [kind, mirrors[index] as ObjectMirror<ManagedObject>]),
+    );
   }
 
   async start(): Promise<void> {

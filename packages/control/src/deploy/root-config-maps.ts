@@ -9,7 +9,8 @@ import { rootCertConfigMap, rootCertKey } from "./proxy-pod.ts";
 import { buildRootConfigMap } from "./root-config-map.ts";
 import { WorkQueue } from "./work-queue.ts";
 
-const fieldManager = "hairpin-root-certificate";
+/** Who writes them, as the API server notes it. */
+export const fieldManager = "hairpin-root-certificate";
 const writesAtOnce = 8;
 /** Kubernetes' own, in which no pod runs. */
 const leftOut: readonly string[] = ["kube-public", "kube-node-lease"];

@@ -20,6 +20,9 @@ interface Lease extends KubernetesObject {
   };
 }
 
+/** Of control's replicas. */
+export const leaseName = "hairpin-control-leader";
+
 export interface LeaseElectionOptions {
   readonly namespace: string;
   readonly name: string;
