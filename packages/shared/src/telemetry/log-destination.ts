@@ -1,3 +1,4 @@
+import { writeSync } from "node:fs";
 import { pino } from "pino";
 
 /** Where finished lines go. */
@@ -48,8 +49,9 @@ const collectCharacters = 32 * 1024;
  * are counted, and told in the log itself once it flows again (ztunnel blocks instead; a stalled loop would stall every tunnel).
  */
 export function createBoundedDestination(options: BoundedDestinationOptions = {}): BoundedDestination {
+  const { fd = 1 } = options;
   const stream = pino.destination({
-    fd: options.fd ?? 1,
+    fd,
     sync: false,
     minLength: 0,
     maxLength: options.maxWaitingBytes ?? 4 * 1024 * 1024,
@@ -65,11 +67,15 @@ export function createBoundedDestination(options: BoundedDestinationOptions = {}
     dropped += lines;
     droppedByProcess += lines;
   };
-  const passOn = (): void => {
+  const takeCollected = (): string => {
     clearTimeout(timer);
     timer = undefined;
     const lines = collected;
     collected = "";
+    return lines;
+  };
+  const passOn = (): void => {
+    const lines = takeCollected();
     if (gone) {
       countDrops(countLines(lines));
     } else if (lines !== "") {
@@ -104,11 +110,13 @@ export function createBoundedDestination(options: BoundedDestinationOptions = {}
   return {
     write,
     flush: () => {
-      passOn();
+      const lines = takeCollected();
       try {
         stream.flushSync();
+        writeBlocking(fd, lines);
       } catch {
-        // Not open yet, or gone: nothing more can be written.
+        // Gone: nothing more can be written.
+        countDrops(countLines(lines));
       }
     },
     get droppedLines() {
@@ -124,6 +132,18 @@ export function createBoundedDestination(options: BoundedDestinationOptions = {}
       await closed.promise;
     },
   };
+}
+
+function writeBlocking(fd: number, lines: string): void {
+  let rest = Buffer.from(lines);
+  while (rest.length > 0) {
+    try {
+      rest = rest.subarray(writeSync(fd, rest));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+    }
+  }
 }
 
 function countLines(text: string): number {

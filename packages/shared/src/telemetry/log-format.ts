@@ -139,7 +139,8 @@ let shownSecondText = "";
 export function timestamp(): string {
   const wall = Date.now();
   const monotonic = performance.now();
-  if (Math.abs(monotonic + offsetMs - wall) > 2) offsetMs = wall - monotonic;
+  // Asked twice: this thread may have stood still between the two clocks.
+  if (differs(monotonic, wall) && differs(monotonic, Date.now())) offsetMs = Date.now() - performance.now();
   const micros = Math.floor((monotonic + offsetMs) * 1000);
   const second = Math.floor(micros / 1e6);
   if (second !== shownSecond) {
@@ -147,4 +148,8 @@ export function timestamp(): string {
     shownSecondText = new Date(second * 1000).toISOString().slice(0, "2026-11-21T03:31:35.".length);
   }
   return `${shownSecondText}${String(micros - second * 1e6).padStart(6, "0")}Z`;
+}
+
+function differs(monotonic: number, wall: number): boolean {
+  return Math.abs(monotonic + offsetMs - wall) > 2;
 }
