@@ -1,4 +1,5 @@
 import { Http1Error } from "./errors.ts";
+import { commonLowerName } from "./field-names.ts";
 import { Http1Headers } from "./headers.ts";
 import { isToken, trimSpace } from "./syntax.ts";
 
@@ -23,15 +24,20 @@ export class FieldReader {
     const colon = line.indexOf(":");
     if (colon < 0) throw new Http1Error("HTTP1_BAD_HEADER_NAME", `Field line without colon: ${quote(line)}`);
     const name = line.slice(0, colon);
-    if (!isToken(name)) throw badName(name);
+    const lowerName = commonLowerName(name) ?? checkedLowerName(name);
     if (this.headers.size === this.#maxCount) {
       throw new Http1Error("HTTP1_TOO_MANY_HEADERS", `More than ${this.#maxCount} fields`, 431);
     }
-    if (name.includes("_") && lookalikeNames.has(name.toLowerCase())) {
+    if (lookalikeNames.has(lowerName)) {
       throw new Http1Error("HTTP1_AMBIGUOUS_HEADER_NAME", `Field ${quote(name)} looks like a framing field`);
     }
-    this.headers.append(name, trimSpace(line, colon + 1, line.length));
+    this.headers.append(name, trimSpace(line, colon + 1, line.length), lowerName);
   }
+}
+
+function checkedLowerName(name: string): string {
+  if (!isToken(name)) throw badName(name);
+  return name.toLowerCase();
 }
 
 function badName(name: string): Http1Error {

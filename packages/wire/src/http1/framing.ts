@@ -13,28 +13,30 @@ export type AnnouncedBody =
   | { readonly kind: "chunked" };
 
 export function readAnnouncedBody(headers: Http1Headers, version: Http1Version): AnnouncedBody {
-  const lengths = headers.getAll("content-length");
-  const encodings = headers.getAll("transfer-encoding");
-  if (encodings.length > 0) {
-    if (lengths.length > 0) {
-      throw new Http1Error("HTTP1_LENGTH_AND_TRANSFER_ENCODING", "Both Content-Length and Transfer-Encoding");
-    }
-    if (version === "1.0") throw new Http1Error("HTTP1_BAD_TRANSFER_ENCODING", "Transfer-Encoding in HTTP/1.0");
-    if (encodings.length > 1) throw new Http1Error("HTTP1_BAD_TRANSFER_ENCODING", "Transfer-Encoding repeated");
-    const [encoding] = encodings as [string];
-    if (encoding.toLowerCase() !== "chunked") {
-      // 501 as RFC 9112 §6.1 asks for codings that are not implemented.
-      throw new Http1Error("HTTP1_BAD_TRANSFER_ENCODING", `Transfer-Encoding ${quote(encoding)} is not "chunked"`, 501);
-    }
-    return { kind: "chunked" };
-  }
-  if (lengths.length === 0) return { kind: "none" };
-  if (lengths.length > 1) throw new Http1Error("HTTP1_DUPLICATE_CONTENT_LENGTH", "Content-Length repeated");
-  const length = parseContentLength(lengths[0] as string);
-  if (length === undefined) {
-    throw new Http1Error("HTTP1_BAD_CONTENT_LENGTH", `Bad Content-Length ${quote(lengths[0] as string)}`);
-  }
+  if (headers.has("transfer-encoding")) return readTransferEncoding(headers, version);
+  const text = headers.get("content-length");
+  if (text === undefined) return noBody;
+  if (headers.isRepeated("content-length"))
+    throw new Http1Error("HTTP1_DUPLICATE_CONTENT_LENGTH", "Content-Length repeated");
+  const length = parseContentLength(text);
+  if (length === undefined) throw new Http1Error("HTTP1_BAD_CONTENT_LENGTH", `Bad Content-Length ${quote(text)}`);
   return { kind: "length", length };
+}
+
+const noBody: AnnouncedBody = { kind: "none" };
+
+function readTransferEncoding(headers: Http1Headers, version: Http1Version): AnnouncedBody {
+  if (headers.has("content-length"))
+    throw new Http1Error("HTTP1_LENGTH_AND_TRANSFER_ENCODING", "Both Content-Length and Transfer-Encoding");
+  if (version === "1.0") throw new Http1Error("HTTP1_BAD_TRANSFER_ENCODING", "Transfer-Encoding in HTTP/1.0");
+  if (headers.isRepeated("transfer-encoding"))
+    throw new Http1Error("HTTP1_BAD_TRANSFER_ENCODING", "Transfer-Encoding repeated");
+  const encoding = headers.get("transfer-encoding") ?? "";
+  if (encoding.toLowerCase() !== "chunked") {
+    // 501 as RFC 9112 §6.1 asks for codings that are not implemented.
+    throw new Http1Error("HTTP1_BAD_TRANSFER_ENCODING", `Transfer-Encoding ${quote(encoding)} is not "chunked"`, 501);
+  }
+  return { kind: "chunked" };
 }
 
 /** Whether a body of at least one byte, or of unknown length, was announced. */

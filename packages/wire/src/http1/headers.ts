@@ -18,10 +18,26 @@ export class Http1Headers implements Iterable<readonly [name: string, value: str
     return this.#names.length;
   }
 
-  append(name: string, value: string): void {
+  /** `lowerName`: the name in lower case, where the caller knows it. */
+  append(name: string, value: string, lowerName: string = name.toLowerCase()): void {
     this.#names.push(name);
-    this.#lowerNames.push(name.toLowerCase());
+    this.#lowerNames.push(lowerName);
     this.#values.push(value);
+  }
+
+  /** Of the field at that place, from 0 up to `size`: for loops that run for every message. */
+  nameAt(index: number): string {
+    return this.#names[index] as string;
+  }
+
+  /** As {@link nameAt}, in lower case. */
+  lowerNameAt(index: number): string {
+    return this.#lowerNames[index] as string;
+  }
+
+  /** As {@link nameAt}. */
+  valueAt(index: number): string {
+    return this.#values[index] as string;
   }
 
   has(lowerName: string): boolean {
@@ -32,6 +48,11 @@ export class Http1Headers implements Iterable<readonly [name: string, value: str
   get(lowerName: string): string | undefined {
     const index = this.#lowerNames.indexOf(lowerName);
     return index < 0 ? undefined : this.#values[index];
+  }
+
+  /** There is more than one field of that name. */
+  isRepeated(lowerName: string): boolean {
+    return this.#lowerNames.indexOf(lowerName) !== this.#lowerNames.lastIndexOf(lowerName);
   }
 
   /** Every value, in order. */

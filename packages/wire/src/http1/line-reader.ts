@@ -3,6 +3,7 @@ import { isTextByte } from "./syntax.ts";
 
 const carriageReturn = 0x0d;
 const lineFeed = 0x0a;
+const nothing = Buffer.alloc(0);
 
 /** The errors of one kind of line. */
 export interface LineErrors {
@@ -21,7 +22,7 @@ export class LineReader {
   line = "";
   /** Bytes of the current section (head, chunk line, trailers) so far, line ends included. The owner resets it. */
   sectionBytes = 0;
-  #carry: Buffer = Buffer.alloc(0);
+  #carry = nothing;
   #carryLength = 0;
   #sawCarriageReturn = false;
 
@@ -82,6 +83,22 @@ export class LineReader {
     chunk.copy(this.#carry, this.#carryLength, start, end);
     this.#carryLength = length;
   }
+}
+
+/**
+ * The offset after the empty line that ends a head, when the head lies between `offset` and `end` whole, with at least one
+ * line and nothing that {@link LineReader} would refuse. Else -1.
+ */
+export function findHeadEnd(chunk: Buffer, offset: number, end: number): number {
+  let index = offset;
+  while (index < end) {
+    const lineStart = index;
+    while (index < end && isTextByte(chunk[index] as number)) index++;
+    if (index + 1 >= end || chunk[index] !== carriageReturn || chunk[index + 1] !== lineFeed) return -1;
+    index += 2;
+    if (index === lineStart + 2) return lineStart === offset ? -1 : index;
+  }
+  return -1;
 }
 
 function badByte(byte: number, errors: LineErrors): Http1Error {

@@ -117,9 +117,8 @@ function parseRequestLine(line: string): RequestLine {
 
 /** Host and the authority of the target, which must agree (RFC 9112 §3.2.2 lets a proxy choose; two could choose differently). */
 function readAuthority(headers: Http1Headers, version: Http1Version, target: RequestTarget): string | undefined {
-  const hosts = headers.getAll("host");
-  if (hosts.length > 1) throw new Http1Error("HTTP1_DUPLICATE_HOST", "Host repeated");
-  const [hostField] = hosts;
+  if (headers.isRepeated("host")) throw new Http1Error("HTTP1_DUPLICATE_HOST", "Host repeated");
+  const hostField = headers.get("host");
   if (hostField === undefined) {
     if (version === "1.1") throw new Http1Error("HTTP1_MISSING_HOST", "HTTP/1.1 request without Host");
     return target.authority && formatHost(target.authority);
@@ -141,8 +140,8 @@ function readAuthority(headers: Http1Headers, version: Http1Version, target: Req
 
 /** `100-continue` is the only expectation there is (RFC 9110 §10.1.1). HTTP/1.0 has none. */
 function readExpect(headers: Http1Headers, version: Http1Version): boolean {
+  if (!headers.has("expect") || version === "1.0") return false;
   const expectations = headers.getAll("expect");
-  if (expectations.length === 0 || version === "1.0") return false;
   if (expectations.length > 1 || expectations[0]?.toLowerCase() !== "100-continue") {
     throw new Http1Error("HTTP1_BAD_EXPECT", `Unknown expectation ${quote(expectations.join(", "))}`, 417);
   }

@@ -28,6 +28,8 @@ export class Http1ResponseParser {
   readonly #reader: MessageReader;
   #context: ResponseContext = { method: "" };
   #line: StatusLine = { version: "1.1", status: 0, reason: "" };
+  /** What `#line` was read from: most answers of a connection begin alike. */
+  #lineText: string | undefined;
   #informational = 0;
   #tunnel = false;
 
@@ -38,7 +40,9 @@ export class Http1ResponseParser {
         lineErrors: { control: "HTTP1_BAD_STATUS_LINE", tooLarge: "HTTP1_HEAD_TOO_LARGE", tooLargeStatus: 502 },
         skipsLeadingEmptyLine: false,
         startLine: (line) => {
+          if (line === this.#lineText) return;
           this.#line = parseStatusLine(line);
+          this.#lineText = line;
         },
         head: (headers) => this.#onHead(headers),
         body: (data) => this.#handler.onBody(data),

@@ -49,7 +49,8 @@ export class Http1Writer {
   readonly #sink: ByteSink;
   #framing: BodyFraming | undefined;
   #remaining = 0;
-  #held: Buffer | undefined;
+  /** Latin-1. */
+  #held: string | undefined;
 
   constructor(sink: ByteSink) {
     this.#sink = sink;
@@ -97,7 +98,7 @@ export class Http1Writer {
     this.#requireNoMessage();
     if (status < 100 || status > 199 || status === 101)
       throw new Http1Error("HTTP1_BAD_STATUS_LINE", `Status ${status} is not 1xx`);
-    this.#sink.write(Buffer.from(`${statusLine(status, undefined)}${fieldLines(headers)}\r\n`, "latin1"));
+    this.#writeText(`${statusLine(status, undefined)}${fieldLines(headers)}\r\n`);
   }
 
   /** Borrowed, as by `ByteChannel.write`: false means wait for the sink's drain. */
@@ -138,14 +139,19 @@ export class Http1Writer {
   flush(): void {
     const held = this.#held;
     this.#held = undefined;
-    if (held !== undefined) this.#sink.write(held);
+    if (held !== undefined) this.#writeText(held);
   }
 
   #begin(head: string, framing: BodyFraming, hold: boolean | undefined): void {
     this.#framing = framing;
     this.#remaining = framing.kind === "length" ? framing.length : 0;
-    this.#held = Buffer.from(head, "latin1");
-    if (hold !== true) this.flush();
+    if (hold === true) this.#held = head;
+    else this.#writeText(head);
+  }
+
+  #writeText(text: string): void {
+    if (text.length > scratch.length) this.#sink.write(Buffer.from(text, "latin1"));
+    else this.#sink.write(scratch.subarray(0, scratch.write(text, "latin1")));
   }
 
   /** Size line, data and line end in one write: a copy costs less than three system calls. */
@@ -174,7 +180,7 @@ export class Http1Writer {
       return 0;
     }
     this.#held = undefined;
-    return held.copy(scratch);
+    return scratch.write(held, "latin1");
   }
 
   #requireMessage(): BodyFraming {
@@ -190,9 +196,9 @@ export class Http1Writer {
 const emptyBody: BodyFraming = { kind: "length", length: 0 };
 
 function statusLine(status: number, reason: string | undefined): string {
-  const phrase = reason ?? reasonPhrase(status);
-  if (!isFieldValue(phrase)) throw new Http1Error("HTTP1_BAD_STATUS_LINE", `Bad reason ${quote(phrase)}`);
-  return `HTTP/1.1 ${status} ${phrase}\r\n`;
+  if (reason !== undefined && !isFieldValue(reason))
+    throw new Http1Error("HTTP1_BAD_STATUS_LINE", `Bad reason ${quote(reason)}`);
+  return `HTTP/1.1 ${status} ${reason ?? reasonPhrase(status)}\r\n`;
 }
 
 function framingLine(body: BodyFraming): string {
@@ -210,12 +216,12 @@ function saysClose(headers: Http1Headers): boolean {
 
 function fieldLines(headers: Http1Headers): string {
   let lines = "";
-  for (const [name, value] of headers) {
-    const lowerName = name.toLowerCase();
+  for (let index = 0; index < headers.size; index++) {
+    const lowerName = headers.lowerNameAt(index);
     if (lowerName === "content-length" || lowerName === "transfer-encoding") {
       throw new Http1Error("HTTP1_WRITER_STATE", `The writer makes ${lowerName} itself`);
     }
-    lines += fieldLine(name, value);
+    lines += fieldLine(headers.nameAt(index), headers.valueAt(index));
   }
   return lines;
 }
