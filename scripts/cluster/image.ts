@@ -2,12 +2,12 @@
 // `npm run image -- TAG [--build-arg NAME=VALUE]... [--kind CLUSTER]`. The second one is TAG with `-e2e` behind its name.
 // With docker and kind; or with the command in E2E_IMAGE_BUILD, called with a folder, a tag and the --build-arg flags.
 
-import { spawnSync } from "node:child_process";
 import { cpSync, globSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
 import { build } from "esbuild";
+import { loadImage } from "./load-image.ts";
 
 const root = join(import.meta.dirname, "../..");
 /** Where Debian's administrators put roots of their own; a network that signs TLS anew needs them inside of builds too. */
@@ -30,17 +30,13 @@ const rootArgs =
   extraRoots.length === 0 || givenArgs.some((arg) => arg.startsWith("EXTRA_CA="))
     ? []
     : [`EXTRA_CA=${Buffer.concat(extraRoots).toString("base64")}`];
-const command = (process.env["E2E_IMAGE_BUILD"] ?? "").split(" ").filter(Boolean);
 
-buildImage(root, tag, [...givenArgs, ...rootArgs]);
+loadImage({ context: root, tag, args: [...givenArgs, ...rootArgs], kind: values.kind });
 const folder = await scenarioFolder();
 try {
   // Its Dockerfile has no other argument.
-  buildImage(
-    folder,
-    scenarioTag(tag),
-    givenArgs.filter((arg) => arg.startsWith("BASE_IMAGE=")),
-  );
+  const args = givenArgs.filter((arg) => arg.startsWith("BASE_IMAGE="));
+  loadImage({ context: folder, tag: scenarioTag(tag), args, kind: values.kind });
 } finally {
   rmSync(folder, { recursive: true });
 }
@@ -48,28 +44,6 @@ try {
 function scenarioTag(name: string): string {
   const at = name.lastIndexOf(":");
   return at > name.lastIndexOf("/") ? `${name.slice(0, at)}-e2e${name.slice(at)}` : `${name}-e2e`;
-}
-
-function buildImage(context: string, name: string, args: readonly string[]): void {
-  const flags = args.flatMap((arg) => ["--build-arg", arg]);
-  console.log(`image: building ${name}`);
-  if (command.length > 0) {
-    run([...command, context, name, ...flags]);
-    return;
-  }
-  run(["docker", "build", "-t", name, ...flags, context]);
-  run(["kind", "load", "docker-image", name, "--name", values.kind]);
-}
-
-function run([program = "", ...args]: readonly string[]): void {
-  const { status, error } = spawnSync(program, args, { cwd: root, stdio: ["ignore", "inherit", "inherit"] });
-  if (error !== undefined) {
-    console.error(
-      `image: ${program} cannot be run (${error.message}). Install it, or name a command in E2E_IMAGE_BUILD.`,
-    );
-    process.exit(1);
-  }
-  if (status !== 0) process.exit(status ?? 1);
 }
 
 /** The programs in one file each, under their own names: Node strips the types that are no longer there. */
