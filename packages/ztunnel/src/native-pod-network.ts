@@ -12,7 +12,6 @@ import {
   originalDestination,
   setKeepalive,
   setUserTimeout,
-  socketFd,
 } from "@hairpin/native";
 import type { IpAddress, SocketAddress } from "@hairpin/shared/model";
 import { connectTcp, listenTcp, type TcpListener } from "@hairpin/wire";
@@ -64,22 +63,18 @@ export function createNativePodNetwork(netns: NetnsHandle, options: NativePodNet
     canSpoofSource,
     async listen(port: number, { ip, onConnection, keepalive }: PodListenOptions): Promise<TcpListener> {
       requireOpen();
-      return await listenTcp({
-        fd: createPodListener(port, ip),
-        onConnection: (socket) => {
-          if (keepalive) keepAlive(socket, options.keepalive);
-          onConnection(socket);
-        },
-      });
+      const fd = createPodListener(port, ip);
+      // Accepted sockets inherit it (Linux copies the listener's options): nothing to set for each.
+      if (keepalive) keepAlive(fd, options.keepalive);
+      return await listenTcp({ fd, onConnection });
     },
     async connect(destination: SocketAddress, { timeoutMs, spoofedSource }: PodConnectOptions): Promise<Socket> {
       requireOpen();
       const family = isIPv6(destination.ip) ? 6 : 4;
       const source = spoofedSource === undefined ? {} : { localIp: spoofedSource, transparent: true };
       const fd = createDialSocket({ ...place, ...source, family });
-      const socket = await connectTcp({ fd, ip: destination.ip, port: destination.port, timeoutMs });
-      keepAlive(socket, options.keepalive);
-      return socket;
+      keepAlive(fd, options.keepalive);
+      return await connectTcp({ fd, ip: destination.ip, port: destination.port, timeoutMs });
     },
     async bindUdp(address: SocketAddress): Promise<UdpSocket> {
       requireOpen();
@@ -120,19 +115,15 @@ function probeSpoofing(netns: NetnsHandle, { originalSource }: NativePodNetworkO
   }
 }
 
-function keepAlive(
-  socket: Socket,
-  { enabled, timeMs, intervalMs, retries, userTimeoutEnabled }: KeepaliveConfig,
-): void {
+/** The kernel's own limit. */
+const maxKeepaliveSeconds = 32_767;
+
+/** Of a socket that is not connected yet, or that listens. */
+function keepAlive(fd: number, { enabled, timeMs, intervalMs, retries, userTimeoutEnabled }: KeepaliveConfig): void {
   if (!enabled) return;
-  try {
-    const fd = socketFd(socket);
-    const seconds = (ms: number): number => Math.max(1, Math.round(ms / 1000));
-    setKeepalive(fd, { timeSeconds: seconds(timeMs), intervalSeconds: seconds(intervalMs), retries });
-    if (userTimeoutEnabled) setUserTimeout(fd, timeMs + retries * intervalMs);
-  } catch {
-    // The peer reset it already; the next read says so.
-  }
+  const seconds = (ms: number): number => Math.min(maxKeepaliveSeconds, Math.max(1, Math.round(ms / 1000)));
+  setKeepalive(fd, { timeSeconds: seconds(timeMs), intervalSeconds: seconds(intervalMs), retries });
+  if (userTimeoutEnabled) setUserTimeout(fd, timeMs + retries * intervalMs);
 }
 
 function tryOriginalDestination(socket: Socket): SocketAddress | undefined {

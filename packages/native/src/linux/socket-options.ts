@@ -32,6 +32,12 @@ export interface PeerCredentials {
   readonly gid: number;
 }
 
+/** Options are set and read synchronously, several for each connection: one piece of memory serves them all. */
+const optionValue = allocate(28);
+const optionView = new DataView(optionValue.buffer);
+const optionLength = allocate(4);
+const optionLengthView = new DataView(optionLength.buffer);
+
 /** The descriptor under a node:net socket or server. Throws `ERR_NO_DESCRIPTOR` when it is closed or not connected. */
 export function socketFd(socket: Socket): number {
   const handle = (socket as unknown as { readonly _handle?: { readonly fd?: number } | null })._handle;
@@ -66,34 +72,39 @@ export function setUserTimeout(fd: number, milliseconds: number): void {
 
 /** Who is at the other end of a unix socket, as the kernel noted it when the connection was made. */
 export function peerCredentials(fd: number): PeerCredentials {
-  const value = readOption(fd, SOL_SOCKET, SO_PEERCRED, 12);
-  const view = new DataView(value.buffer);
-  return { pid: view.getInt32(0, true), uid: view.getUint32(4, true), gid: view.getUint32(8, true) };
+  readOption(fd, SOL_SOCKET, SO_PEERCRED, 12);
+  const [pid, uid, gid] = [optionView.getInt32(0, true), optionView.getUint32(4, true), optionView.getUint32(8, true)];
+  return { pid, uid, gid };
 }
 
 /** An option that is a C int. */
 export function setIntegerOption(fd: number, level: number, option: number, value: number): void {
-  const bytes = allocate(4);
-  new DataView(bytes.buffer).setInt32(0, value, true);
-  check(libc.setsockopt(fd, level, option, bytes, 4), "setsockopt", `(level ${level}, option ${option})`);
+  optionView.setInt32(0, value, true);
+  const result = libc.setsockopt(fd, level, option, optionValue, 4);
+  if (result < 0) check(result, "setsockopt", describeOption(level, option));
 }
 
 /** See {@link setIntegerOption}. */
 export function integerOption(fd: number, level: number, option: number): number {
-  return new DataView(readOption(fd, level, option, 4).buffer).getInt32(0, true);
+  readOption(fd, level, option, 4);
+  return optionView.getInt32(0, true);
 }
 
-function readOption(fd: number, level: number, option: number, byteLength: number): Uint8Array<ArrayBuffer> {
-  const value = allocate(byteLength);
-  const length = allocate(4);
-  new DataView(length.buffer).setUint32(0, byteLength, true);
-  check(libc.getsockopt(fd, level, option, value, length), "getsockopt", `(level ${level}, option ${option})`);
-  return value;
+/** Into {@link optionValue}; its first `byteLength` bytes are the value. */
+function readOption(fd: number, level: number, option: number, byteLength: number): void {
+  optionLengthView.setUint32(0, byteLength, true);
+  const result = libc.getsockopt(fd, level, option, optionValue, optionLength);
+  if (result < 0) check(result, "getsockopt", describeOption(level, option));
+}
+
+function describeOption(level: number, option: number): string {
+  return `(level ${level}, option ${option})`;
 }
 
 function readOriginalDestination(fd: number, level: number, byteLength: number): InternetAddress | undefined {
   try {
-    return decodeInternetAddress(readOption(fd, level, SO_ORIGINAL_DST, byteLength));
+    readOption(fd, level, SO_ORIGINAL_DST, byteLength);
+    return decodeInternetAddress(optionValue);
   } catch (error) {
     // Not tracked; of the other family; or netfilter is not loaded.
     if (hasCode(error, "ENOENT", "ENOPROTOOPT", "EOPNOTSUPP")) return undefined;

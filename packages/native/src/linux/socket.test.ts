@@ -133,6 +133,21 @@ describe("socket options", () => {
     closeSync(fd);
   });
 
+  it("has accepted sockets inherit keepalive and user timeout from the listener", async () => {
+    const fd = createListener({ ip: "127.0.0.1", port: 0 });
+    setKeepalive(fd, { timeSeconds: 180, intervalSeconds: 75, retries: 9 });
+    setUserTimeout(fd, 30_000);
+    const { server, port } = await listenOn(fd);
+    const accepted = once(server, "connection") as Promise<[Socket]>;
+    const client = connect(port, "127.0.0.1");
+    const acceptedFd = socketFd((await accepted)[0]);
+    const option = (name: number): number => integerOption(acceptedFd, SOL_TCP, name);
+    expect(integerOption(acceptedFd, SOL_SOCKET, SO_KEEPALIVE)).toBe(1);
+    expect([TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, TCP_USER_TIMEOUT].map(option)).toEqual([180, 75, 9, 30_000]);
+    client.destroy();
+    server.close();
+  });
+
   it("finds the descriptor of a connected socket, and says when there is none", async () => {
     const { server, port } = await listenOn(createListener({ ip: "127.0.0.1", port: 0 }));
     const socket = connect(port, "127.0.0.1");

@@ -2,7 +2,6 @@ import type { Socket } from "node:net";
 import {
   acceptTunnelSession,
   connectHeader,
-  formatBaggage,
   type InboundConnect,
   type InboundTunnelSession,
   parseConnectAuthority,
@@ -90,9 +89,7 @@ async function serveConnect(
     resolve: (workload) =>
       resolveInboundTarget({ local: workload, localIp: local.ip, authority, network, illegalPorts }, path.mesh),
     accept: (workload) =>
-      request.accept(
-        responseBaggage ? [{ name: connectHeader.baggage, value: formatBaggage(workloadBaggage(workload)) }] : [],
-      ),
+      request.accept(responseBaggage ? [{ name: connectHeader.baggage, value: workloadBaggage(workload) }] : []),
     refuse: (status) => request.refuse(status),
   };
   await serveInbound(attempt, pod, path);

@@ -1,6 +1,6 @@
-import { randomBytes } from "node:crypto";
 import { connectHeader, formatBaggage, formatForwarded, type Tunnel, type WorkloadBaggage } from "@hairpin/hbone";
 import type { SocketAddress, Workload } from "@hairpin/shared/model";
+import { createTraceContext, formatTraceparent } from "@hairpin/shared/telemetry";
 import type { HeaderList } from "@hairpin/wire";
 import type { PodContext } from "../pod-context.ts";
 import type { HbonePlan } from "./plan-connection.ts";
@@ -36,13 +36,25 @@ function connectHeaders({ source, downstream, plan }: HboneCall): HeaderList {
   const forwarded = { for: downstream, ...(plan.service ? { host: plan.service.hostname } : {}) };
   return [
     { name: connectHeader.forwarded, value: formatForwarded(forwarded) },
-    { name: connectHeader.baggage, value: formatBaggage(workloadBaggage(source)) },
+    { name: connectHeader.baggage, value: workloadBaggage(source) },
     { name: connectHeader.traceparent, value: freshTraceparent() },
   ];
 }
 
-/** What a workload says of itself to the other side's telemetry. */
-export function workloadBaggage(workload: Workload): WorkloadBaggage {
+/** A workload that changes is another object. */
+const baggageTexts = new WeakMap<Workload, string>();
+
+/** What a workload says of itself to the other side's telemetry: the value of a `baggage` header. */
+export function workloadBaggage(workload: Workload): string {
+  let text = baggageTexts.get(workload);
+  if (text === undefined) {
+    text = formatBaggage(describeWorkload(workload));
+    baggageTexts.set(workload, text);
+  }
+  return text;
+}
+
+function describeWorkload(workload: Workload): WorkloadBaggage {
   return {
     clusterName: workload.clusterId,
     namespace: workload.namespace,
@@ -59,6 +71,5 @@ const baggageTypes = { DEPLOYMENT: "deployment", CRONJOB: "cronjob", POD: "pod",
 
 /** Not sampled: it only ties the log lines of the two sides together. */
 export function freshTraceparent(): string {
-  const hex = randomBytes(24).toString("hex");
-  return `00-${hex.slice(0, 32)}-${hex.slice(32)}-00`;
+  return formatTraceparent(createTraceContext());
 }

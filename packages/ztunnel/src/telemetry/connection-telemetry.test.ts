@@ -178,6 +178,26 @@ describe("the metrics", () => {
     expect(body).toContain('\nistio_tcp_sockets_open{reporter="destination"} 0\n');
   });
 
+  it("count connections of the same ends together, and apart when anything of them differs", async () => {
+    const { metrics, telemetry } = observe();
+    const differing: ConnectionDescription[] = [
+      { ...inbound, direction: "outbound" },
+      { ...inbound, source: { ...client, canonicalName: "other" } },
+      { ...inbound, sourceIdentity: { ...client, serviceAccount: "other" } },
+      { ...inbound, destination: { ...server, canonicalRevision: "v2" } },
+      { ...inbound, service: { ...service, hostname: "other.svc" } },
+      { ...inbound, service: undefined },
+      { ...inbound, sourceIdentity: undefined, mutualTls: false },
+    ];
+    for (const description of [inbound, inbound, ...differing, inbound]) telemetry.open(description, 0).close();
+    const { body } = await metrics.expose();
+    for (const family of ["opened", "closed"]) {
+      const counts = [...body.matchAll(new RegExp(`^istio_tcp_connections_${family}_total\\{.*\\} (\\d+)$`, "gm"))];
+      expect(counts.map(([, count]) => count)).toEqual(["3", "1", "1", "1", "1", "1", "1", "1"]);
+      expect(body).toContain(`\nistio_tcp_connections_${family}_total{${labels}} 3\n`);
+    }
+  });
+
   it("close a connection once", async () => {
     const { metrics, lines, telemetry } = observe();
     const observed = telemetry.open(inbound, systemClock.now());

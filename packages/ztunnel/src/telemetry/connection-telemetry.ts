@@ -14,9 +14,9 @@ import {
   accessLogParties,
   type ConnectionDescription,
   type ConnectionOutcome,
-  trafficLabelsOf,
 } from "./connection-description.ts";
-import { type TrafficHandles, TrafficMetrics } from "./traffic-metrics.ts";
+import { SeriesCache } from "./series-cache.ts";
+import { TrafficMetrics, type TrafficSeries } from "./traffic-metrics.ts";
 
 /** How a connection ended, with the error as it was thrown. */
 type ConnectionEnd = Omit<ConnectionOutcome, "error"> & { readonly error?: unknown };
@@ -31,14 +31,14 @@ export interface ObservedConnection {
 
 /** Counts and logs every connection. Byte metrics are brought up to date when they are read, not per chunk. */
 export class ConnectionTelemetry {
-  readonly #metrics: TrafficMetrics;
+  readonly #series: SeriesCache;
   readonly #accessLog: AccessLog;
   readonly #clock: Clock;
   readonly #failedEarly: MetricFamily<"direction", CounterHandle>;
   readonly #open = new Set<OpenConnection>();
 
   constructor(components: { readonly metrics: MetricRegistry; readonly accessLog: AccessLog; readonly clock: Clock }) {
-    this.#metrics = new TrafficMetrics(components.metrics, () => this.#collect());
+    this.#series = new SeriesCache(new TrafficMetrics(components.metrics, () => this.#collect()));
     this.#accessLog = components.accessLog;
     this.#clock = components.clock;
     this.#failedEarly = components.metrics.counter({
@@ -50,10 +50,11 @@ export class ConnectionTelemetry {
 
   /** Counts the connection as opened. `openedAt` is when it was accepted, on the clock. */
   open(description: ConnectionDescription, openedAt: number): ObservedConnection {
-    const handles = this.#metrics.open(trafficLabelsOf(description));
+    const series = this.#series.of(description);
+    series.open();
     const parties = accessLogParties(description);
     this.#accessLog.connectionOpened(parties);
-    const connection = new OpenConnection(handles, (outcome) => {
+    const connection = new OpenConnection(series, (outcome) => {
       this.#open.delete(connection);
       const durationMs = this.#clock.now() - openedAt;
       this.#accessLog.connectionComplete(accessLogEntry(parties, connection.counters, durationMs, outcome));
@@ -84,20 +85,20 @@ export class ConnectionTelemetry {
 
 class OpenConnection implements ObservedConnection {
   readonly counters: RelayCounters = { bytesReceived: 0, bytesSent: 0 };
-  readonly #handles: TrafficHandles;
+  readonly #series: TrafficSeries;
   readonly #onClosed: (outcome: ConnectionOutcome) => void;
   #collectedReceived = 0;
   #collectedSent = 0;
   #closed = false;
 
-  constructor(handles: TrafficHandles, onClosed: (outcome: ConnectionOutcome) => void) {
-    this.#handles = handles;
+  constructor(series: TrafficSeries, onClosed: (outcome: ConnectionOutcome) => void) {
+    this.#series = series;
     this.#onClosed = onClosed;
   }
 
   collect(): void {
     const { bytesReceived, bytesSent } = this.counters;
-    this.#handles.addBytes(bytesReceived - this.#collectedReceived, bytesSent - this.#collectedSent);
+    this.#series.addBytes(bytesReceived - this.#collectedReceived, bytesSent - this.#collectedSent);
     this.#collectedReceived = bytesReceived;
     this.#collectedSent = bytesSent;
   }
@@ -107,7 +108,7 @@ class OpenConnection implements ObservedConnection {
     this.#closed = true;
     this.collect();
     const failure = end.error === undefined ? undefined : describeFailure(end.error);
-    this.#handles.close(failure?.flag ?? responseFlags.none);
+    this.#series.close(failure?.flag ?? responseFlags.none);
     this.#onClosed({ ...end, error: failure?.text });
   }
 }

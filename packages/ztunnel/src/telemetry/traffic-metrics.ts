@@ -44,10 +44,12 @@ const trafficFamilies = {
   },
 } as const;
 
-/** The counters of one connection, found once when it opens. */
-export interface TrafficHandles {
+/** The counters of all connections with the same labels. */
+export interface TrafficSeries {
+  /** Counts one connection as opened. */
+  open(): void;
   addBytes(received: number, sent: number): void;
-  /** Counts the end, as a failure too unless the flag is `-`. */
+  /** Counts the end of one, as a failure too unless the flag is `-`. */
   close(flag: ResponseFlag): void;
 }
 
@@ -77,15 +79,19 @@ export class TrafficMetrics {
     };
   }
 
-  /** Counts one connection as opened. */
-  open(labels: TrafficLabelValues): TrafficHandles {
+  /** Costs as much as the rest of a connection's telemetry: keep what it gives. */
+  series(labels: TrafficLabelValues): TrafficSeries {
     const { opened, closed, received, sent, failed, socketsOpen } = this.#families;
+    const openedConnections = opened.handle(labels);
     const receivedBytes = received.handle(labels);
     const sentBytes = sent.handle(labels);
     const sockets = socketsOpen.handle({ reporter: labels.reporter });
-    opened.handle(labels).add(1);
-    sockets.add(1);
+    let closedProperly: CounterHandle | undefined;
     return {
+      open: () => {
+        openedConnections.add(1);
+        sockets.add(1);
+      },
       addBytes: (receivedNow, sentNow) => {
         receivedBytes.add(receivedNow);
         sentBytes.add(sentNow);
@@ -93,7 +99,8 @@ export class TrafficMetrics {
       close: (flag) => {
         sockets.add(-1);
         if (flag === responseFlags.none) {
-          closed.handle(labels).add(1);
+          closedProperly ??= closed.handle(labels);
+          closedProperly.add(1);
           return;
         }
         const failedLabels = { ...labels, response_flags: flag };

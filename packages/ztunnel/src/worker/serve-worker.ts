@@ -24,7 +24,7 @@ export function serveWorker(port: CallPort, { number, config, logLevels }: Worke
   registerThreadMetrics(metrics, number);
   const mesh = new MeshState({ clock }, { clusterId: config.clusterId });
   const store = new RemoteCertificates((identity) => main.call("fetchCertificate", identity), clock);
-  const log = createPostedLog((batch) => main.call("writeLog", batch));
+  const log = createPostedLog({ clock, write: (batch) => main.call("writeLog", batch) });
   const logger = createLogger({ level: logLevels, format: config.log.format, destination: log });
   const dataPlane = new ThreadDataPlane(config, { mesh, store, clock, logger, metrics });
   const methods: WorkerMethods = {
