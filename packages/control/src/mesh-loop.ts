@@ -3,11 +3,15 @@ import type { Logger, MetricRegistry } from "@hairpin/shared/telemetry";
 import type { MeshConfig } from "./ambient/mesh-config.ts";
 import type { ObjectCollection } from "./collection/object-collection.ts";
 import { Recomputation } from "./collection/recomputation.ts";
-import { type MeshModel, buildMeshModel } from "./mesh-model.ts";
+import { runInSlices } from "./collection/sliced.ts";
+import { type MeshModel, MeshModelBuilder } from "./mesh-model.ts";
 import type { Publisher } from "./push/publisher.ts";
 import type { WaypointReadiness } from "./push/waypoint-readiness.ts";
 import type { Leadership } from "./status/leadership.ts";
 import type { StatusWriter } from "./status/status-writer.ts";
+
+/** One turn of the event loop spends no longer on building. */
+const buildSliceMs = 10;
 
 /**
  * The heart of control: objects changed → model → xDS → statuses. Nothing happens before the source delivered everything, and
@@ -16,7 +20,7 @@ import type { StatusWriter } from "./status/status-writer.ts";
 export class MeshLoop implements Component {
   readonly name = "mesh";
   readonly #components: MeshLoopComponents;
-  readonly #config: MeshConfig;
+  readonly #builder: MeshModelBuilder;
   readonly #recomputation: Recomputation;
   readonly #duration;
   readonly #firstPublish = Promise.withResolvers<void>();
@@ -25,7 +29,7 @@ export class MeshLoop implements Component {
 
   constructor(components: MeshLoopComponents, config: MeshConfig) {
     this.#components = components;
-    this.#config = config;
+    this.#builder = new MeshModelBuilder(config);
     this.#recomputation = new Recomputation({ clock: components.clock, work: () => this.#recompute() });
     this.#duration = components.metrics
       .histogram({
@@ -62,15 +66,15 @@ export class MeshLoop implements Component {
   async #recompute(): Promise<number> {
     const { objects, publisher, readiness, statuses, clock, logger } = this.#components;
     if (!objects.synced) return 0;
-    const begin = clock.now();
     let busyMs = 0;
     try {
       const snapshot = objects.snapshot();
-      const model = buildMeshModel(snapshot, this.#config, {
-        acknowledgements: readiness.over(snapshot),
-        now: clock.wallTime(),
-      });
-      busyMs = clock.now() - begin;
+      const acknowledgements = readiness.over(snapshot);
+      const work = this.#builder.build(snapshot, { acknowledgements, now: clock.wallTime() });
+      // The last model stays in force until this one is whole.
+      const built = await runInSlices(work, { clock, sliceMs: buildSliceMs });
+      const model = built.value;
+      busyMs = built.busyMs;
       this.#duration.observe(busyMs);
       this.#reportProblems(model);
       readiness.remember(model);

@@ -1,18 +1,16 @@
 // Everything that control derives from its objects: Workload API, policies, waypoint resources, conditions. Pure.
 
-import { type AmbientModel, buildAmbientModel } from "./ambient/ambient-model.ts";
+import { AmbientBuilder, type AmbientModel } from "./ambient/ambient-model.ts";
 import type { Problem } from "./ambient/build-each.ts";
 import type { MeshConfig } from "./ambient/mesh-config.ts";
 import type { WaypointAcknowledgements } from "./ambient/waypoint/waypoint-record.ts";
+import { Memo } from "./collection/memo.ts";
+import { type Sliced, runWhole } from "./collection/sliced.ts";
 import type { Snapshot } from "./collection/snapshot.ts";
-import { resolvePolicyTargets } from "./gateway/policy-target.ts";
-import { attachRoutes } from "./gateway/route-attachment.ts";
-import { type WaypointResources, buildWaypointResources } from "./gateway/waypoint-resources.ts";
-import { gatewayConditions } from "./status/gateway-conditions.ts";
-import { podConditions, problemConditions } from "./status/pod-conditions.ts";
-import { policyConditions } from "./status/policy-conditions.ts";
-import { routeStatuses } from "./status/route-status.ts";
-import { serviceConditions } from "./status/service-conditions.ts";
+import { type PolicyTargets, resolvePolicyTargets } from "./gateway/policy-target.ts";
+import { type RouteAttachments, attachRoutes } from "./gateway/route-attachment.ts";
+import { type WaypointResources, WaypointResourcesBuilder } from "./gateway/waypoint-resources.ts";
+import { StatusBuilder } from "./status/status-builder.ts";
 import type { StatusUpdate } from "./status/status-update.ts";
 
 export interface MeshModel {
@@ -23,23 +21,69 @@ export interface MeshModel {
   readonly problems: readonly Problem[];
 }
 
-export function buildMeshModel(
-  snapshot: Snapshot,
-  config: MeshConfig,
-  context: { readonly acknowledgements: WaypointAcknowledgements; readonly now: Date },
-): MeshModel {
-  const ambient = buildAmbientModel(snapshot, config, context.acknowledgements);
-  const problems = [...ambient.problems];
-  const targets = resolvePolicyTargets(ambient, config, problems);
-  const routes = attachRoutes(snapshot, ambient, config, problems);
-  const waypoints = buildWaypointResources(ambient, routes, targets, config);
-  const statuses = [
-    ...serviceConditions(ambient, waypoints),
-    ...policyConditions(ambient, targets, problems),
-    ...routeStatuses(routes, ambient, context.now),
-    ...gatewayConditions(snapshot, ambient),
-    ...podConditions(ambient),
-    ...problemConditions(problems),
-  ];
-  return { ambient, waypoints, statuses, problems };
+/** What is not in the objects. */
+export interface ModelContext {
+  readonly acknowledgements: WaypointAcknowledgements;
+  readonly now: Date;
+}
+
+/** The model of one snapshot, from nothing. */
+export function buildMeshModel(snapshot: Snapshot, config: MeshConfig, context: ModelContext): MeshModel {
+  return runWhole(new MeshModelBuilder(config).build(snapshot, context));
+}
+
+/**
+ * Builds the models of snapshots that follow each other. The result is always that of {@link buildMeshModel}; parts whose inputs
+ * did not change are those of the model before, the same objects (memo.ts).
+ */
+export class MeshModelBuilder {
+  readonly #config: MeshConfig;
+  readonly #ambient: AmbientBuilder;
+  readonly #targets = new Memo<MeshConfig, WithProblems<PolicyTargets>>();
+  readonly #routes = new Memo<MeshConfig, WithProblems<RouteAttachments>>();
+  readonly #waypoints: WaypointResourcesBuilder;
+  readonly #statuses = new StatusBuilder();
+
+  constructor(config: MeshConfig) {
+    this.#config = config;
+    this.#ambient = new AmbientBuilder(config);
+    this.#waypoints = new WaypointResourcesBuilder(config);
+  }
+
+  /** One at a time, each run to its end. */
+  *build(snapshot: Snapshot, context: ModelContext): Sliced<MeshModel> {
+    const config = this.#config;
+    const ambient = yield* this.#ambient.build(snapshot, context.acknowledgements);
+    const named = [ambient.services, ambient.waypoints];
+    const targets = this.#targets.get(config, [...named, ...ambient.targetedPolicies], () =>
+      withProblems((problems) => resolvePolicyTargets(ambient, config, problems)),
+    );
+    yield;
+    const routeLists = [snapshot.list("HTTPRoute"), snapshot.list("GRPCRoute"), snapshot.list("TCPRoute")];
+    const routes = this.#routes.get(config, [...named, ...routeLists], () =>
+      withProblems((problems) => attachRoutes(snapshot, ambient, config, problems)),
+    );
+    yield;
+    const problems = [...ambient.problems, ...targets.problems, ...routes.problems];
+    const derived = { targets: targets.value, routes: routes.value };
+    const waypoints = yield* this.#waypoints.build({ model: ambient, ...derived });
+    const statuses = yield* this.#statuses.build(ambient, {
+      snapshot,
+      ...derived,
+      waypoints,
+      problems,
+      now: context.now,
+    });
+    return { ambient, waypoints, statuses, problems };
+  }
+}
+
+interface WithProblems<T> {
+  readonly value: T;
+  readonly problems: readonly Problem[];
+}
+
+function withProblems<T>(build: (problems: Problem[]) => T): WithProblems<T> {
+  const problems: Problem[] = [];
+  return { value: build(problems), problems };
 }

@@ -1,7 +1,8 @@
 import type { PortMapping } from "@hairpin/shared/model";
 import type { EndpointSlice, Pod, WorkloadEntry } from "../collection/kubernetes-object.ts";
 import { LabelIndex, label } from "../collection/label-match.ts";
-import type { Snapshot } from "../collection/snapshot.ts";
+import type { Memo } from "../collection/memo.ts";
+import type { NamespaceObjects } from "../collection/namespace-objects.ts";
 import type { PodRecord } from "./pod.ts";
 import type { ServicePortRecord, ServiceRecord } from "./service-record.ts";
 
@@ -10,65 +11,63 @@ export const serviceNameLabel = "kubernetes.io/service-name";
 /** By service key: the ports on which one workload serves it. */
 export type ServicePorts = ReadonlyMap<string, readonly PortMapping[]>;
 
-/** Who serves what. */
-export interface Membership {
-  /** By pod `namespace/name`. */
-  readonly ofPod: ReadonlyMap<string, ServicePorts>;
-  /** By WorkloadEntry `namespace/name`. */
-  readonly ofWorkloadEntry: ReadonlyMap<string, ServicePorts>;
-  /** By service key. */
-  readonly podsOfService: ReadonlyMap<string, readonly PodRecord[]>;
+/** A service that a workload serves, by its selector or by an EndpointSlice that points at the pod. */
+export interface Claim {
+  readonly service: ServiceRecord;
+  readonly slice: EndpointSlice | undefined;
+}
+
+/** Who serves what in one namespace. The same claim is the same object while its service and slice are. */
+export interface Claims {
+  readonly ofPod: ReadonlyMap<PodRecord, readonly Claim[]>;
+  readonly ofWorkloadEntry: ReadonlyMap<WorkloadEntry, readonly Claim[]>;
 }
 
 /**
- * Pods and WorkloadEntries of every service: by selector, or for services without one by the EndpointSlices that point
- * at pods. Cost: proportional to the matches, not to services times pods.
+ * Pods and WorkloadEntries of every service of a namespace: by selector, or for services without one by the EndpointSlices that
+ * point at pods. Cost: proportional to the matches, not to services times pods.
  */
-export function buildMembership(
-  snapshot: Snapshot,
+export function findClaims(
+  objects: NamespaceObjects,
   services: readonly ServiceRecord[],
   pods: readonly PodRecord[],
-): Membership {
-  const ofPod = new Map<string, Map<string, readonly PortMapping[]>>();
-  const ofWorkloadEntry = new Map<string, Map<string, readonly PortMapping[]>>();
-  const podsOfService = new Map<string, PodRecord[]>();
-  const podIndexes = indexByNamespace(
-    pods,
-    (record) => record.namespace,
-    (record) => record.pod.metadata.labels,
-  );
-  const entryIndexes = indexByNamespace(
-    snapshot.list("WorkloadEntry"),
-    (entry) => entry.metadata.namespace ?? "",
-    labelsOfEntry,
-  );
-  const slices = Map.groupBy(
-    snapshot.list("EndpointSlice"),
-    (slice) => `${slice.metadata.namespace ?? ""}/${label(slice, serviceNameLabel) ?? ""}`,
-  );
-  const podByKey = new Map(pods.map((record) => [`${record.namespace}/${record.name}`, record]));
+  memo: Memo<ServiceRecord | EndpointSlice, Claim>,
+): Claims {
+  const ofPod = new Map<PodRecord, Claim[]>();
+  const ofWorkloadEntry = new Map<WorkloadEntry, Claim[]>();
+  const podIndex = new LabelIndex(pods, (record) => record.pod.metadata.labels);
+  const entryIndex = new LabelIndex(objects.list("WorkloadEntry"), labelsOfEntry);
+  const slices = Map.groupBy(objects.list("EndpointSlice"), (slice) => label(slice, serviceNameLabel) ?? "");
+  const podByName = new Map<string, PodRecord>();
+  const needsNames = services.some(({ selector, source }) => selector === undefined && source.kind === "Service");
+  if (needsNames) for (const record of pods) podByName.set(record.name, record);
 
-  const addPod = (service: ServiceRecord, record: PodRecord, ports: readonly PortMapping[]): void => {
-    const podKey = `${record.namespace}/${record.name}`;
-    // A dual-stack service has a slice per family, each with the same pods.
-    if (ofPod.get(podKey)?.has(service.key) === true) return;
-    put(ofPod, podKey, service.key, ports);
-    const held = podsOfService.get(service.key);
-    if (held === undefined) podsOfService.set(service.key, [record]);
-    else held.push(record);
-  };
   for (const service of services) {
     if (service.selector !== undefined) {
-      for (const record of podIndexes.get(service.namespace)?.find(service.selector) ?? [])
-        addPod(service, record, podPorts(service, record.pod));
-      for (const entry of entryIndexes.get(service.namespace)?.find(service.selector) ?? [])
-        put(ofWorkloadEntry, `${service.namespace}/${entry.metadata.name}`, service.key, entryPorts(service, entry));
+      const claim = memo.get(service, [], () => ({ service, slice: undefined }));
+      for (const record of podIndex.find(service.selector)) append(ofPod, record, claim);
+      for (const entry of entryIndex.find(service.selector)) append(ofWorkloadEntry, entry, claim);
     } else if (service.source.kind === "Service") {
-      for (const slice of slices.get(`${service.namespace}/${service.name}`) ?? [])
-        for (const record of podsOfSlice(slice, podByKey)) addPod(service, record, slicePorts(service, slice));
+      for (const slice of slices.get(service.name) ?? []) {
+        const claim = memo.get(slice, [service], () => ({ service, slice }));
+        for (const record of podsOfSlice(slice, podByName)) {
+          // A dual-stack service has a slice per family, each with the same pods.
+          if (ofPod.get(record)?.some((held) => held.service === service) !== true) append(ofPod, record, claim);
+        }
+      }
     }
   }
-  return { ofPod, ofWorkloadEntry, podsOfService };
+  return { ofPod, ofWorkloadEntry };
+}
+
+/** What claims come to for one pod. */
+export function podPorts(claims: readonly Claim[], pod: Pod): ServicePorts {
+  return new Map(
+    claims.map(({ service, slice }) => [
+      service.key,
+      slice === undefined ? selectedPorts(service, pod) : slicePorts(service, slice),
+    ]),
+  );
 }
 
 /** Service ports joined to a slice's ports by name; TCP only. */
@@ -81,7 +80,7 @@ export function slicePorts(service: ServiceRecord, slice: EndpointSlice): PortMa
   });
 }
 
-function podPorts(service: ServiceRecord, pod: Pod): PortMapping[] {
+function selectedPorts(service: ServiceRecord, pod: Pod): PortMapping[] {
   return service.ports.flatMap((port) => {
     const targetPort = podPort(service, port, pod);
     return targetPort === undefined ? [] : [{ servicePort: port.port, targetPort }];
@@ -121,28 +120,21 @@ export function labelsOfEntry(entry: WorkloadEntry): Readonly<Record<string, str
   return { ...entry.metadata.labels, ...entry.spec?.labels };
 }
 
+/** `pods`: of the slice's namespace, by name. */
 function podsOfSlice(slice: EndpointSlice, pods: ReadonlyMap<string, PodRecord>): PodRecord[] {
   if (slice.addressType === "FQDN") return [];
   const namespace = slice.metadata.namespace ?? "";
   return (slice.endpoints ?? []).flatMap(({ targetRef }) => {
     // A pod's Services name waypoints that may reach it and policies that it is under: only its own namespace has that say.
     if (targetRef?.kind !== "Pod" || (targetRef.namespace ?? namespace) !== namespace) return [];
-    const record = pods.get(`${namespace}/${targetRef.name ?? ""}`);
+    const record = pods.get(targetRef.name ?? "");
     const stale = targetRef.uid !== undefined && targetRef.uid !== record?.pod.metadata.uid;
     return record === undefined || stale ? [] : [record];
   });
 }
 
-function indexByNamespace<T>(
-  items: readonly T[],
-  namespaceOf: (item: T) => string,
-  labelsOf: (item: T) => Readonly<Record<string, string>> | undefined,
-): ReadonlyMap<string, LabelIndex<T>> {
-  return new Map([...Map.groupBy(items, namespaceOf)].map(([key, group]) => [key, new LabelIndex(group, labelsOf)]));
-}
-
-function put<T>(map: Map<string, Map<string, T>>, outer: string, inner: string, value: T): void {
-  const held = map.get(outer);
-  if (held === undefined) map.set(outer, new Map([[inner, value]]));
-  else held.set(inner, value);
+function append<K, V>(map: Map<K, V[]>, key: K, value: V): void {
+  const held = map.get(key);
+  if (held === undefined) map.set(key, [value]);
+  else held.push(value);
 }

@@ -15,7 +15,7 @@ import { namesFromLabels } from "./workload-name.ts";
 
 const { NetworkMode, TunnelProtocol, WorkloadStatus, WorkloadType } = istioWorkload;
 
-export function workloadEntryUid(entry: WorkloadEntry, config: MeshConfig): string {
+function workloadEntryUid(entry: WorkloadEntry, config: MeshConfig): string {
   const { namespace = "", name } = entry.metadata;
   return `${config.clusterId}/networking.istio.io/WorkloadEntry/${namespace}/${name}`;
 }

@@ -28,9 +28,10 @@ function winner(claims: readonly ServiceRecord[]): ServiceRecord[] {
  */
 export function settleAddresses(
   services: readonly ServiceRecord[],
-  pods: readonly PodRecord[],
+  pods: Iterable<PodRecord>,
   problems: Problem[],
 ): readonly ServiceRecord[] {
+  if (!services.some(claimsAddresses)) return services;
   const owners = new Map<string, string>();
   for (const pod of pods) if (!pod.hostNetwork) for (const ip of pod.addresses) owners.set(ip, pod.namespace);
   for (const { source, addresses, namespace } of services)
@@ -47,4 +48,9 @@ export function settleAddresses(
     problems.push({ object: service.source.object, reason });
     return { ...service, addresses };
   });
+}
+
+/** Whether the pods' addresses matter to it. */
+export function claimsAddresses({ source, addresses }: ServiceRecord): boolean {
+  return source.kind === "ServiceEntry" && addresses.length > 0;
 }

@@ -28,32 +28,37 @@ export function matchSelector(labels: Labels | undefined, selector: LabelSelecto
   });
 }
 
-/** Finds labelled things by selector without walking all of them: the rarest label of the selector decides. */
+/**
+ * Finds labelled things by selector without walking all of them: the rarest label of the selector decides. Only labels that are
+ * asked for are indexed.
+ */
 export class LabelIndex<T> {
-  readonly #byLabel: Map<string, T[]> = new Map();
+  readonly #byLabel: Map<string, ReadonlyMap<string | undefined, readonly T[]>> = new Map();
   readonly #all: readonly T[];
   readonly #labelsOf: (item: T) => Labels | undefined;
 
   constructor(items: readonly T[], labelsOf: (item: T) => Labels | undefined) {
     this.#all = items;
     this.#labelsOf = labelsOf;
-    for (const item of items) {
-      for (const [key, value] of Object.entries(labelsOf(item) ?? {})) {
-        const held = this.#byLabel.get(`${key}=${value}`);
-        if (held === undefined) this.#byLabel.set(`${key}=${value}`, [item]);
-        else held.push(item);
-      }
-    }
   }
 
   /** In the order given to the constructor. An empty selector matches all. */
   find(selector: Labels): readonly T[] {
+    const entries = Object.entries(selector);
     let rarest: readonly T[] = this.#all;
-    for (const [key, value] of Object.entries(selector)) {
-      const held = this.#byLabel.get(`${key}=${value}`);
-      if (held === undefined) return [];
+    for (const [key, value] of entries) {
+      const held = this.#indexOf(key).get(value) ?? [];
       if (held.length < rarest.length) rarest = held;
     }
-    return rarest.filter((item) => hasLabels(this.#labelsOf(item), selector));
+    return entries.length < 2 ? rarest : rarest.filter((item) => hasLabels(this.#labelsOf(item), selector));
+  }
+
+  #indexOf(key: string): ReadonlyMap<string | undefined, readonly T[]> {
+    let index = this.#byLabel.get(key);
+    if (index === undefined) {
+      index = Map.groupBy(this.#all, (item) => this.#labelsOf(item)?.[key]);
+      this.#byLabel.set(key, index);
+    }
+    return index;
   }
 }

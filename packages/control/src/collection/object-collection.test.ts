@@ -31,6 +31,31 @@ describe("ObjectCollection", () => {
     expect(objects.snapshot()).toBe(objects.snapshot());
   });
 
+  test("gives lists and namespaces without a change as the same objects in the next snapshot", () => {
+    const objects = new ObjectCollection();
+    objects.replaceAll([aPod("b"), aPod("a"), aPod("a", { namespace: "shop-2" }), aServiceObject("a", "10.0.0.1")]);
+    const before = objects.snapshot();
+    const names = (): (string | undefined)[] => objects.snapshot().namespaces.map(({ name }) => name);
+    const services = before.list("Service");
+    expect(before.list("Pod")).toHaveLength(3);
+    // As their keys: "shop-2/a" comes before "shop/a".
+    expect(names()).toEqual(["shop-2", "shop"]);
+
+    objects.put(aPod("aa"));
+    objects.remove(aPod("b"));
+    const after = objects.snapshot();
+    expect(after.list("Pod").map(({ metadata }) => metadata.name)).toEqual(["a", "a", "aa"]);
+    expect(after.list("Service")).toBe(services);
+    expect(after.listIn("Service", "shop")).toBe(before.listIn("Service", "shop"));
+    expect(after.listIn("Pod", "shop-2")).toBe(before.listIn("Pod", "shop-2"));
+    expect(after.namespaces[0]).toBe(before.namespaces[0]);
+    expect(after.namespaces[1]).not.toBe(before.namespaces[1]);
+
+    objects.remove(aPod("a", { namespace: "shop-2" }));
+    expect(names()).toEqual(["shop"]);
+    expect(objects.snapshot().list("Pod")).toHaveLength(2);
+  });
+
   test("drops kinds it does not read, also those with a name it knows from another API group", () => {
     const objects = new ObjectCollection();
     const listener = vi.fn();

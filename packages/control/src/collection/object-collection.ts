@@ -1,14 +1,20 @@
 import { type Kind, kindOf, objectKey } from "./kind.ts";
 import type { KubernetesObject } from "./kubernetes-object.ts";
+import { NamespaceObjects } from "./namespace-objects.ts";
 import { Snapshot } from "./snapshot.ts";
 
 /**
  * The objects that a source delivered. Sources write, builders read {@link ObjectCollection.snapshot}; listeners are told
- * that something changed, not what: everything derived is computed anew from the snapshot (recomputation.ts).
+ * that something changed, not what: everything derived is asked for anew from the snapshot (recomputation.ts), and builders
+ * reuse what they made from objects that are still the same (memo.ts).
  */
 export class ObjectCollection {
   readonly #byKind: Map<Kind, Map<string, KubernetesObject>> = new Map();
   readonly #listeners: Set<() => void> = new Set();
+  /** What the last snapshot does not show yet: by namespace, kind and name; undefined was removed. */
+  readonly #unseen = new Map<string, Map<Kind, Map<string, KubernetesObject | undefined>>>();
+  /** By name: those of the last snapshot. */
+  #namespaces: ReadonlyMap<string, NamespaceObjects> = new Map();
   #snapshot: Snapshot | undefined;
   #synced = false;
 
@@ -30,12 +36,15 @@ export class ObjectCollection {
     let objects = this.#byKind.get(kind);
     if (objects === undefined) this.#byKind.set(kind, (objects = new Map()));
     objects.set(objectKey(object), object);
+    this.#note(kind, object, object);
     this.#changed();
   }
 
   remove(object: KubernetesObject): void {
     const kind = kindOf(object);
-    if (kind !== undefined && this.#byKind.get(kind)?.delete(objectKey(object)) === true) this.#changed();
+    if (kind === undefined || this.#byKind.get(kind)?.delete(objectKey(object)) !== true) return;
+    this.#note(kind, object, undefined);
+    this.#changed();
   }
 
   /** By {@link objectKey}. */
@@ -45,7 +54,9 @@ export class ObjectCollection {
 
   /** Makes one kind exactly these objects. A source that lists kind by kind says with {@link markSynced} when it has all. */
   replaceKind(kind: Kind, objects: readonly KubernetesObject[]): void {
+    for (const object of this.#byKind.get(kind)?.values() ?? []) this.#note(kind, object, undefined);
     this.#byKind.set(kind, new Map(objects.map((object) => [objectKey(object), object])));
+    for (const object of objects) this.#note(kind, object, object);
     this.#changed();
   }
 
@@ -57,14 +68,27 @@ export class ObjectCollection {
 
   /** Makes the collection exactly these objects: the end of a source's full listing. */
   replaceAll(objects: Iterable<KubernetesObject>): void {
-    this.#byKind.clear();
+    for (const kind of this.#byKind.keys()) this.replaceKind(kind, []);
     for (const object of objects) this.put(object);
     this.markSynced();
   }
 
+  /** Costs as much as what changed since the last one, and a copy of the lists that it changed. */
   snapshot(): Snapshot {
-    // Copied only when asked after a change; a burst of changes costs one copy.
-    this.#snapshot ??= new Snapshot(new Map([...this.#byKind].map(([kind, objects]) => [kind, new Map(objects)])));
+    const before = this.#snapshot;
+    if (before !== undefined && this.#unseen.size === 0) return before;
+    const namespaces = new Map(this.#namespaces);
+    const changedKinds = new Set<Kind>();
+    for (const [name, changes] of this.#unseen) {
+      for (const kind of changes.keys()) changedKinds.add(kind);
+      const next = (namespaces.get(name) ?? new NamespaceObjects(name)).with(changes);
+      if (next.isEmpty) namespaces.delete(name);
+      else namespaces.set(name, next);
+    }
+    this.#unseen.clear();
+    this.#namespaces = namespaces;
+    const isSame = (kind: Kind): boolean => !changedKinds.has(kind);
+    this.#snapshot = new Snapshot(namespaces, before && { before, isSame });
     return this.#snapshot;
   }
 
@@ -74,8 +98,14 @@ export class ObjectCollection {
     return () => this.#listeners.delete(listener);
   }
 
+  #note(kind: Kind, { metadata }: KubernetesObject, now: KubernetesObject | undefined): void {
+    const { namespace = "", name } = metadata;
+    const ofNamespace = this.#unseen.get(namespace) ?? new Map<Kind, Map<string, KubernetesObject | undefined>>();
+    const ofKind = ofNamespace.get(kind) ?? new Map<string, KubernetesObject | undefined>();
+    this.#unseen.set(namespace, ofNamespace.set(kind, ofKind.set(name, now)));
+  }
+
   #changed(): void {
-    this.#snapshot = undefined;
     for (const listener of this.#listeners) listener();
   }
 }

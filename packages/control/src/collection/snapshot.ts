@@ -1,38 +1,43 @@
 import type { Kind, KindTypes } from "./kind.ts";
 import type { KubernetesObject } from "./kubernetes-object.ts";
+import type { NamespaceObjects } from "./namespace-objects.ts";
 
-/** All objects at one moment; never changes. Lists are ordered by key, so that what is derived from them is stable. */
+/**
+ * All objects at one moment; never changes. Lists are ordered by `namespace/name`, so that what is derived from them is stable. A
+ * list of which nothing changed since the snapshot before is the same array, and a namespace the same object: what was derived
+ * from them still holds (memo.ts).
+ */
 export class Snapshot {
-  readonly #byKind: ReadonlyMap<Kind, ReadonlyMap<string, KubernetesObject>>;
-  readonly #lists: Map<Kind, readonly KubernetesObject[]> = new Map();
-  readonly #byNamespace: Map<Kind, ReadonlyMap<string, readonly KubernetesObject[]>> = new Map();
+  /** Those with objects, in the order of lists. Objects without a namespace are in that named "". */
+  readonly namespaces: readonly NamespaceObjects[];
+  readonly #byName: ReadonlyMap<string, NamespaceObjects>;
+  readonly #lists: Map<Kind, readonly KubernetesObject[]>;
 
-  constructor(byKind: ReadonlyMap<Kind, ReadonlyMap<string, KubernetesObject>>) {
-    this.#byKind = byKind;
+  /** `unchanged`: the snapshot before, and the kinds of which nothing changed since. */
+  constructor(
+    byName: ReadonlyMap<string, NamespaceObjects>,
+    unchanged?: { readonly before: Snapshot; isSame(kind: Kind): boolean },
+  ) {
+    this.#byName = byName;
+    // As "name/" sorts among keys: "a-b/x" comes before "a/x".
+    this.namespaces = [...byName.values()].sort((a, b) => (`${a.name}/` < `${b.name}/` ? -1 : 1));
+    this.#lists = new Map();
+    if (unchanged === undefined) return;
+    for (const [kind, list] of unchanged.before.#lists) if (unchanged.isSame(kind)) this.#lists.set(kind, list);
   }
 
   /** O(1). `namespace` is "" for kinds without one. */
   find<K extends Kind>(kind: K, namespace: string, name: string): KindTypes[K] | undefined {
-    const key = namespace === "" ? name : `${namespace}/${name}`;
-    return this.#byKind.get(kind)?.get(key);
+    return this.#byName.get(namespace)?.find(kind, name);
   }
 
   list<K extends Kind>(kind: K): readonly KindTypes[K][] {
     let list = this.#lists.get(kind);
-    if (list === undefined) {
-      const entries = [...(this.#byKind.get(kind) ?? [])].sort(([a], [b]) => (a < b ? -1 : 1));
-      list = entries.map(([, object]) => object);
-      this.#lists.set(kind, list);
-    }
+    if (list === undefined) this.#lists.set(kind, (list = this.namespaces.flatMap((held) => held.list(kind))));
     return list;
   }
 
   listIn<K extends Kind>(kind: K, namespace: string): readonly KindTypes[K][] {
-    let index = this.#byNamespace.get(kind);
-    if (index === undefined) {
-      index = Map.groupBy(this.list(kind) as readonly KubernetesObject[], (object) => object.metadata.namespace ?? "");
-      this.#byNamespace.set(kind, index);
-    }
-    return index.get(namespace) ?? [];
+    return this.#byName.get(namespace)?.list(kind) ?? [];
   }
 }

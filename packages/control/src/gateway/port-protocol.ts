@@ -1,6 +1,7 @@
 import { hairpinWaypoint } from "@hairpin/shared/api";
 import type { AppProtocol } from "@hairpin/shared/model";
-import type { AmbientModel, CoveredPod } from "../ambient/ambient-model.ts";
+import type { AmbientModel } from "../ambient/ambient-model.ts";
+import type { CoveredPod } from "../ambient/covered-pod.ts";
 
 const { Protocol } = hairpinWaypoint;
 
@@ -27,8 +28,7 @@ export interface PodPortProtocol {
  */
 export function podPortProtocols(pod: CoveredPod, model: AmbientModel): PodPortProtocol[] {
   const claims = new Map<number, { readonly service: string; readonly protocol: AppProtocol }[]>();
-  const { namespace, name } = pod.record;
-  for (const [key, mappings] of model.membership.ofPod.get(`${namespace}/${name}`) ?? []) {
+  for (const [key, mappings] of pod.services) {
     const service = model.services.get(key);
     for (const { servicePort, targetPort } of mappings) {
       const protocol = service?.ports.find((port) => port.port === servicePort)?.appProtocol ?? "UNKNOWN";

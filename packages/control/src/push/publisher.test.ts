@@ -66,6 +66,7 @@ describe("Publisher", () => {
   let publisher: Publisher;
   const publishAndWait = async (model: MeshModel): Promise<void> => {
     const publishing = publisher.publish(model);
+    await clock.advance(0);
     fake.acknowledge();
     await clock.advance(0);
     await publishing;
@@ -88,6 +89,7 @@ describe("Publisher", () => {
 
   test("goes on without a replica that does not answer for 50 ms", async () => {
     const publishing = publisher.publish(modelOf(labelled, aGateway("w", true), aPod("web")));
+    await clock.advance(0);
     await clock.advance(49);
     expect(fake.calls.some((call) => call.startsWith("Address"))).toBe(false);
     await clock.advance(1);
@@ -99,6 +101,7 @@ describe("Publisher", () => {
     const replica = (name: string): KubernetesObject =>
       aPod(name, { labels: { "gateway.networking.k8s.io/gateway-name": "w" } });
     const publishing = publisher.publish(modelOf(labelled, aGateway("w", true), replica("w-1"), replica("w-2")));
+    await clock.advance(0);
     fake.acknowledge();
     await clock.advance(49);
     expect(fake.calls.some((call) => call.startsWith("Address"))).toBe(false);

@@ -5,17 +5,12 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { type Clock, type Timer, delay } from "@hairpin/shared/process";
 import type { DeltaXdsServer, ServedResource } from "@hairpin/shared/xds";
 import { gatewayNameLabel } from "../ambient/waypoint/waypoint-record.ts";
+import { type Sliced, runInSlices } from "../collection/sliced.ts";
 import { label } from "../collection/label-match.ts";
 import type { MeshModel } from "../mesh-model.ts";
 import type { WaypointResources } from "../gateway/waypoint-resources.ts";
 import type { ClientRole } from "./client-role.ts";
-import {
-  addressResources,
-  authorizationResources,
-  waypointResource,
-  waypointServiceResources,
-  waypointWorkloadResources,
-} from "./served-resources.ts";
+import { ResourceEncoder, type ServedWaypoint } from "./served-resources.ts";
 import { meshScope, typeUrls, waypointTypeUrls } from "./type-urls.ts";
 
 /** Replicas that do not answer hold the rest of a push up for this long at most. */
@@ -24,10 +19,13 @@ const maxAckWaitMs = 50;
 const lingerMs = 1000;
 /** A deleted Gateway's empty snapshot is kept for this long, so that its replicas are told. */
 const retireMs = 60_000;
+/** One turn of the event loop spends no longer on encoding. */
+const encodeSliceMs = 10;
 
 export class Publisher {
   readonly #server: DeltaXdsServer<ClientRole>;
   readonly #clock: Clock;
+  readonly #encoder = new ResourceEncoder();
   /** By waypoint key: names of resources that are to go, and when. */
   readonly #scopes = new Map<string, WaypointScope>();
 
@@ -38,12 +36,20 @@ export class Publisher {
 
   /** Resolves when everything was handed over; one call at a time. */
   async publish(model: MeshModel): Promise<void> {
-    this.#server.publish(typeUrls.authorization, meshScope, authorizationResources(model.ambient));
-    const waiting = [...model.waypoints.values()].filter((resources) => this.#publishWaypoint(resources));
-    await this.#acknowledged(model, new Set(waiting.map(({ record }) => record.key)));
+    const authorizations = await this.#encode(this.#encoder.authorizations(model.ambient));
+    this.#server.publish(typeUrls.authorization, meshScope, authorizations);
+    const waiting = new Set<string>();
+    for (const [key, resources] of model.waypoints) {
+      // Nothing of it changed: what is served and what lingers stay as they are.
+      if (this.#scopes.get(key)?.published === resources) continue;
+      const served = await this.#encode(this.#encoder.waypoint(resources));
+      if (this.#publishWaypoint(resources, served)) waiting.add(key);
+    }
+    await this.#acknowledged(model, waiting);
     // Encoding thousands of workloads takes a while: what was published goes out first.
     await nextTurn();
-    this.#server.publish(typeUrls.address, meshScope, addressResources(model.ambient));
+    const addresses = await this.#encode(this.#encoder.addresses(model.ambient));
+    this.#server.publish(typeUrls.address, meshScope, addresses);
     this.#emptyDeleted(model);
   }
 
@@ -51,16 +57,22 @@ export class Publisher {
     for (const scope of this.#scopes.values()) scope.timer?.cancel();
   }
 
+  async #encode<T>(work: Sliced<T>): Promise<T> {
+    const { value } = await runInSlices(work, { clock: this.#clock, sliceMs: encodeSliceMs });
+    return value;
+  }
+
   /** True when the waypoint was told something new. */
-  #publishWaypoint(resources: WaypointResources): boolean {
+  #publishWaypoint(resources: WaypointResources, served: ServedWaypoint): boolean {
     const { key } = resources.record;
-    const scope = this.#scopes.get(key) ?? { lingering: new Map(), timer: undefined, deletedAt: undefined };
+    const scope = this.#scopes.get(key) ?? newScope();
     this.#scopes.set(key, scope);
     scope.deletedAt = undefined;
+    scope.published = resources;
     const wanted = new Map([
-      [typeUrls.waypoint, [waypointResource(resources)]],
-      [typeUrls.waypointService, waypointServiceResources(resources)],
-      [typeUrls.waypointWorkload, waypointWorkloadResources(resources)],
+      [typeUrls.waypoint, served.waypoint],
+      [typeUrls.waypointService, served.services],
+      [typeUrls.waypointWorkload, served.workloads],
     ] as const);
     let isNews = false;
     for (const [typeUrl, current] of wanted) {
@@ -84,7 +96,7 @@ export class Publisher {
     let hasNew = false;
     for (const resource of current) {
       const held = before.get(resource.name);
-      hasNew ||= held === undefined || !Buffer.from(held.resource.body).equals(resource.body);
+      hasNew ||= held === undefined || !isSameResource(held.resource, resource);
       next.set(resource.name, { resource, until: Infinity });
     }
     for (const [name, { resource, until }] of before) {
@@ -121,6 +133,7 @@ export class Publisher {
       if (model.waypoints.has(key)) continue;
       if (scope.deletedAt === undefined) {
         scope.deletedAt = now;
+        scope.published = undefined;
         scope.timer?.cancel();
         scope.lingering.clear();
         for (const typeUrl of waypointTypeUrls) this.#server.publish(typeUrl, key, []);
@@ -162,11 +175,16 @@ export class Publisher {
 
 /** Uids of the ready pods of these waypoints. */
 function readyReplicas({ ambient }: MeshModel, keys: ReadonlySet<string>): ReadonlySet<string> {
-  const replicas = [...ambient.pods.values()].filter(
-    ({ record: { pod, namespace, healthy } }) =>
-      healthy && keys.has(`${namespace}/${label(pod, gatewayNameLabel) ?? ""}`),
-  );
+  const replicas = [...keys].flatMap((key) => {
+    const [namespace = "", name] = key.split("/");
+    const pods = ambient.namespaces.get(namespace)?.pods ?? [];
+    return pods.filter(({ record: { pod, healthy } }) => healthy && label(pod, gatewayNameLabel) === name);
+  });
   return new Set(replicas.map(({ record }) => record.pod.metadata.uid ?? ""));
+}
+
+function isSameResource(a: ServedResource, b: ServedResource): boolean {
+  return a === b || Buffer.compare(a.body, b.body) === 0;
 }
 
 interface Lingering {
@@ -180,4 +198,10 @@ interface WaypointScope {
   readonly lingering: Map<string, Map<string, Lingering>>;
   timer: Timer | undefined;
   deletedAt: number | undefined;
+  /** Undefined once it is deleted. */
+  published: WaypointResources | undefined;
+}
+
+function newScope(): WaypointScope {
+  return { lingering: new Map(), timer: undefined, deletedAt: undefined, published: undefined };
 }

@@ -1,4 +1,5 @@
-import type { AmbientModel, CoveredPod } from "../ambient/ambient-model.ts";
+import type { AmbientModel } from "../ambient/ambient-model.ts";
+import type { CoveredPod } from "../ambient/covered-pod.ts";
 import { hbonePort } from "../ambient/mesh-config.ts";
 import { useWaypointLabel } from "../ambient/waypoint/binding.ts";
 import type { Unenforced } from "../ambient/waypoint/enforcement.ts";
@@ -78,12 +79,15 @@ interface UnenforcedPod {
 
 function unenforcedPods(model: AmbientModel): ReadonlyMap<string, UnenforcedPod[]> {
   const byWaypoint = new Map<string, UnenforcedPod[]>();
-  for (const pod of model.pods.values()) {
-    const { enforcement: plan, binding } = pod;
-    if (plan.kind !== "none" || plan.because === undefined || binding.resolution.kind !== "bound") continue;
-    const { key } = binding.resolution.waypoint;
-    byWaypoint.set(key, [...(byWaypoint.get(key) ?? []), { pod, because: plan.because }]);
-  }
+  for (const { pods } of model.namespaces.values())
+    for (const pod of pods) {
+      const { enforcement: plan, binding } = pod;
+      if (plan.kind !== "none" || plan.because === undefined || binding.resolution.kind !== "bound") continue;
+      const { key } = binding.resolution.waypoint;
+      const held = byWaypoint.get(key);
+      if (held === undefined) byWaypoint.set(key, [{ pod, because: plan.because }]);
+      else held.push({ pod, because: plan.because });
+    }
   return byWaypoint;
 }
 

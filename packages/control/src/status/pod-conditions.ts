@@ -1,12 +1,14 @@
-import type { AmbientModel } from "../ambient/ambient-model.ts";
 import type { Problem } from "../ambient/build-each.ts";
+import type { NamespaceModel } from "../ambient/namespace-model.ts";
+import type { Pod } from "../collection/kubernetes-object.ts";
+import { ownConditionTypes } from "./own-conditions.ts";
 import { type ConditionInit, type StatusUpdate, condition } from "./status-update.ts";
 
 const boundType = "hairpin.mesh/WaypointBound";
 
-/** Only bad news: pods whose waypoint cannot be used. Every pod is listed, so that old news goes away. */
-export function podConditions(model: AmbientModel): StatusUpdate[] {
-  return [...model.pods.values()].map(({ record, binding, enforcement }) => {
+/** Only bad news: pods whose waypoint cannot be used. Pods that show old news are listed too, so that it goes away. */
+export function podConditions({ pods }: NamespaceModel): StatusUpdate[] {
+  return pods.flatMap(({ record, binding, enforcement }) => {
     const conditions: ConditionInit[] = [];
     const { resolution } = binding;
     if (resolution.kind === "refused") {
@@ -14,8 +16,13 @@ export function podConditions(model: AmbientModel): StatusUpdate[] {
       conditions.push(condition(boundType, false, resolution.reason, `${resolution.message}; ${effect}`));
     } else if (resolution.kind === "unsupported" && !resolution.inherited)
       conditions.push(condition(boundType, false, "UnsupportedTrafficType", resolution.message));
-    return { object: record.pod, conditions };
+    else if (!showsOwnConditions(record.pod)) return [];
+    return [{ object: record.pod, conditions }];
   });
+}
+
+function showsOwnConditions({ status }: Pod): boolean {
+  return status?.conditions?.some(({ type }) => ownConditionTypes.test(type)) === true;
 }
 
 const policyKinds: ReadonlySet<string> = new Set(["AuthorizationPolicy"]);

@@ -1,28 +1,37 @@
 import type { AmbientModel } from "../ambient/ambient-model.ts";
 import type { Problem } from "../ambient/build-each.ts";
 import type { ConvertedPolicy } from "../ambient/policy/authorization-policy.ts";
+import type { Memo } from "../collection/memo.ts";
 import type { PolicyTargets, TargetOutcome, TargetedPolicy } from "../gateway/policy-target.ts";
 import { type ConditionInit, type StatusUpdate, condition, listNames } from "./status-update.ts";
 import { describeUnmanaged, isManaged } from "./service-coverage.ts";
-import { findShutOutWaypoints } from "./shut-out-waypoint.ts";
 
 const advice = "Deploy a waypoint and name its Service or Gateway in targetRefs to enforce HTTP rules.";
 
-/** ZtunnelAccepted or WaypointAccepted for every AuthorizationPolicy, and a warning where a waypoint is shut out. */
+/**
+ * ZtunnelAccepted or WaypointAccepted for every AuthorizationPolicy, and a warning where a waypoint is shut out (`shutOut`: by
+ * policy key).
+ */
 export function policyConditions(
   model: AmbientModel,
-  targets: PolicyTargets,
-  problems: readonly Problem[],
+  context: {
+    readonly targets: PolicyTargets;
+    readonly problems: readonly Problem[];
+    readonly shutOut: ReadonlyMap<string, string>;
+    readonly memo: Memo<ConvertedPolicy, StatusUpdate>;
+  },
 ): StatusUpdate[] {
-  const unreadable = new Map(problems.map(({ object, reason }) => [object, reason]));
-  const shutOut = findShutOutWaypoints(model);
+  const { targets, shutOut } = context;
+  const unreadable = new Map(context.problems.map(({ object, reason }) => [object, reason]));
   const plain = model.policies.map((policy): StatusUpdate => {
     const reason = unreadable.get(policy.policy);
-    const conditions = [reason === undefined ? ztunnelAccepted(policy) : cannotRead("ZtunnelAccepted", reason)];
     const waypoints = shutOut.get(policy.key);
-    if (waypoints !== undefined)
-      conditions.push(condition("hairpin.mesh/WaypointAllowed", false, "WaypointNotAllowed", waypoints));
-    return { object: policy.policy, conditions };
+    return context.memo.get(policy, [reason, waypoints], () => {
+      const conditions = [reason === undefined ? ztunnelAccepted(policy) : cannotRead("ZtunnelAccepted", reason)];
+      if (waypoints !== undefined)
+        conditions.push(condition("hairpin.mesh/WaypointAllowed", false, "WaypointNotAllowed", waypoints));
+      return { object: policy.policy, conditions };
+    });
   });
   const targeted = targets.policies.map((policy): StatusUpdate => {
     const reason = unreadable.get(policy.policy);

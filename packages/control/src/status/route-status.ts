@@ -1,5 +1,6 @@
 import type { AmbientModel } from "../ambient/ambient-model.ts";
 import type { Condition, RouteParentStatus } from "../collection/kubernetes-object.ts";
+import type { Memo } from "../collection/memo.ts";
 import type { AttachedRoute, RouteAttachments, RouteParent } from "../gateway/route-attachment.ts";
 import type { RouteFinding } from "../gateway/route-finding.ts";
 import { describeUnmanaged, isManaged } from "./service-coverage.ts";
@@ -8,30 +9,43 @@ import { type ConditionInit, type StatusUpdate, condition, listNames } from "./s
 /** As Istio signs the parents of mesh routes. */
 export const routeControllerName = "istio.io/gateway-controller";
 
-/** `status.parents` of every route: other controllers' entries stay, ours are replaced. `now` stamps conditions that flip. */
-export function routeStatuses(attachments: RouteAttachments, model: AmbientModel, now: Date): StatusUpdate[] {
+/**
+ * `status.parents` of every route: other controllers' entries stay, ours are replaced. `now` stamps conditions that flip; one that
+ * is remembered keeps its stamp.
+ */
+export function routeStatuses(
+  attachments: RouteAttachments,
+  model: AmbientModel,
+  context: { readonly now: Date; readonly memo: Memo<AttachedRoute, StatusUpdate> },
+): StatusUpdate[] {
   return attachments.routes.map((attached) => {
-    const { object } = attached.route;
-    const held = object.status?.parents ?? [];
-    const foreign = held.filter((parent) => parent.controllerName !== routeControllerName);
-    const own = attached.parents.map((parent): RouteParentStatus => {
-      const before = held.find(
-        (candidate) =>
-          candidate.controllerName === routeControllerName && sameReference(candidate.parentRef, parent.reference),
-      );
-      return {
-        parentRef: parent.reference,
-        controllerName: routeControllerName,
-        conditions: parentConditions(attached, parent, model).map((init) =>
-          stamp(init, before?.conditions ?? [], object.metadata.generation ?? 0, now),
-        ),
-      };
-    });
-    return { object, conditions: [], merge: { parents: [...foreign, ...own] } };
+    const missing = attached.parents.map((parent) => missingWaypoint(parent, model));
+    return context.memo.get(attached, missing, () => routeStatus(attached, missing, context.now));
   });
 }
 
-function parentConditions({ built }: AttachedRoute, parent: RouteParent, model: AmbientModel): ConditionInit[] {
+/** `missing`: why a waypoint is missing, for each parent. */
+function routeStatus(attached: AttachedRoute, missing: readonly (string | undefined)[], now: Date): StatusUpdate {
+  const { object } = attached.route;
+  const held = object.status?.parents ?? [];
+  const foreign = held.filter((parent) => parent.controllerName !== routeControllerName);
+  const own = attached.parents.map((parent, index): RouteParentStatus => {
+    const before = held.find(
+      (candidate) =>
+        candidate.controllerName === routeControllerName && sameReference(candidate.parentRef, parent.reference),
+    );
+    return {
+      parentRef: parent.reference,
+      controllerName: routeControllerName,
+      conditions: parentConditions(attached, parent, missing[index]).map((init) =>
+        stamp(init, before?.conditions ?? [], object.metadata.generation ?? 0, now),
+      ),
+    };
+  });
+  return { object, conditions: [], merge: { parents: [...foreign, ...own] } };
+}
+
+function parentConditions({ built }: AttachedRoute, parent: RouteParent, missing: string | undefined): ConditionInit[] {
   const { findings } = built;
   const accepted = acceptedCondition(built, parent);
   const partial = accepted.status === "True" ? partiallyInvalid(findings) : undefined;
@@ -39,7 +53,7 @@ function parentConditions({ built }: AttachedRoute, parent: RouteParent, model: 
     accepted,
     resolvedRefs(findings),
     ...(partial === undefined ? [] : [partial]),
-    ...(parent.services.length === 0 ? [] : [resolvedWaypoints(parent, model)]),
+    ...(parent.services.length === 0 ? [] : [resolvedWaypoints(missing)]),
   ];
 }
 
@@ -76,13 +90,18 @@ function partiallyInvalid(findings: readonly RouteFinding[]): ConditionInit | un
 }
 
 /** Istio's addition: a route does nothing while no waypoint stands before its Service. */
-function resolvedWaypoints(parent: RouteParent, model: AmbientModel): ConditionInit {
+function resolvedWaypoints(missing: string | undefined): ConditionInit {
   const type = "ResolvedWaypoints";
+  if (missing === undefined) return condition(type, true, "ResolvedWaypoints", "All waypoints resolved");
+  return condition(type, false, "MissingUseWaypointLabel", missing);
+}
+
+/** Undefined when a waypoint stands before every service of the parent. */
+function missingWaypoint(parent: RouteParent, model: AmbientModel): string | undefined {
   const without = parent.services.find((service) => !isManaged(service.key, model));
-  if (without === undefined) return condition(type, true, "ResolvedWaypoints", "All waypoints resolved");
+  if (without === undefined) return undefined;
   const why = describeUnmanaged(without.key, model);
-  const message = `${without.namespace}/${without.name} has no waypoint, so the route has no effect there: ${why}`;
-  return condition(type, false, "MissingUseWaypointLabel", message);
+  return `${without.namespace}/${without.name} has no waypoint, so the route has no effect there: ${why}`;
 }
 
 function stamp(init: ConditionInit, before: readonly Condition[], generation: number, now: Date): Condition {

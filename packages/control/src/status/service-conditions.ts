@@ -1,16 +1,20 @@
-import type { AmbientModel } from "../ambient/ambient-model.ts";
+import { type AmbientModel, podsOfService } from "../ambient/ambient-model.ts";
 import type { ServiceRecord } from "../ambient/service-record.ts";
 import { type Binding, boundWaypoint } from "../ambient/waypoint/binding.ts";
+import type { KubernetesObject } from "../collection/kubernetes-object.ts";
 import type { WaypointResources } from "../gateway/waypoint-resources.ts";
 import { type ConditionInit, type StatusUpdate, condition, listNames } from "./status-update.ts";
 
-/** `istio.io/WaypointBound` as istiod writes it, and `hairpin.mesh/ProtocolConflict`. */
+/** By service key: sentences about ports that services contradict each other about. */
+export type ProtocolConflicts = ReadonlyMap<string, readonly string[]>;
+
+/** Of one namespace: `istio.io/WaypointBound` as istiod writes it, and `hairpin.mesh/ProtocolConflict`. */
 export function serviceConditions(
   model: AmbientModel,
-  resources: ReadonlyMap<string, WaypointResources>,
+  services: readonly ServiceRecord[],
+  conflicts: ProtocolConflicts,
 ): StatusUpdate[] {
-  const conflicts = protocolConflicts(resources);
-  const byObject = Map.groupBy(model.services.values(), (service) => service.source.object);
+  const byObject = Map.groupBy<KubernetesObject, ServiceRecord>(services, (service) => service.source.object);
   return [...byObject].map(([object, [first, ...others]]) => {
     const conditions: ConditionInit[] = [];
     // Every host of a ServiceEntry has the labels of the one object, so their bindings are the same.
@@ -50,23 +54,24 @@ function waypointBound(service: ServiceRecord, binding: Binding, model: AmbientM
 /** A Service's waypoint guards the Service; pods that are not covered themselves can be called by their IP. */
 function uncoveredPods(service: ServiceRecord, binding: Binding, model: AmbientModel): string {
   const waypoint = boundWaypoint(binding);
-  const open = (model.membership.podsOfService.get(service.key) ?? []).filter((record) => {
-    const own = model.pods.get(record.uid)?.binding.resolution;
-    return own !== undefined && own.kind !== "bound" && own.kind !== "refused";
-  });
+  const open = podsOfService(model, service).filter(
+    ({ binding: { resolution } }) => resolution.kind !== "bound" && resolution.kind !== "refused",
+  );
   if (open.length === 0 || waypoint === undefined) return "";
-  const names = listNames(open.map((record) => record.name));
+  const names = listNames(open.map(({ record }) => record.name));
   return `. Not covered when called by pod IP: ${names} (no waypoint of their own)`;
 }
 
-function protocolConflicts(resources: ReadonlyMap<string, WaypointResources>): ReadonlyMap<string, string[]> {
+export function protocolConflicts(resources: Iterable<WaypointResources>): ProtocolConflicts {
   const conflicts = new Map<string, string[]>();
-  for (const { disagreements } of resources.values())
+  for (const { disagreements } of resources)
     for (const { port, disagreeing, pod } of disagreements)
       for (const key of disagreeing) {
         const others = disagreeing.filter((other) => other !== key).join(", ");
         const text = `port ${port} of pod ${pod} is declared otherwise by ${others}: calls by pod IP are treated as TCP`;
-        conflicts.set(key, [...(conflicts.get(key) ?? []), text]);
+        const held = conflicts.get(key);
+        if (held === undefined) conflicts.set(key, [text]);
+        else held.push(text);
       }
   return conflicts;
 }

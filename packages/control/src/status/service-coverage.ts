@@ -1,11 +1,12 @@
-import type { AmbientModel } from "../ambient/ambient-model.ts";
+import { type AmbientModel, podsOfService } from "../ambient/ambient-model.ts";
 import { boundWaypoint } from "../ambient/waypoint/binding.ts";
 
 /** A waypoint of ours stands before the service now: it is bound, or one of its pods is. */
 export function isManaged(serviceKey: string, model: AmbientModel): boolean {
   if (boundWaypoint(model.serviceBindings.get(serviceKey))?.owned === true) return true;
-  const pods = model.membership.podsOfService.get(serviceKey) ?? [];
-  return pods.some(({ uid }) => boundWaypoint(model.pods.get(uid)?.binding)?.owned === true);
+  const service = model.services.get(serviceKey);
+  const pods = service === undefined ? [] : podsOfService(model, service);
+  return pods.some(({ binding }) => boundWaypoint(binding)?.owned === true);
 }
 
 /** Why no waypoint stands before a service, and what to do. */

@@ -1,45 +1,87 @@
 import { istioSecurity } from "@hairpin/shared/api";
 import { type Identity, formatPrincipal } from "@hairpin/shared/model";
-import type { AmbientModel, CoveredPod } from "../ambient/ambient-model.ts";
+import type { AmbientModel } from "../ambient/ambient-model.ts";
+import type { CoveredPod } from "../ambient/covered-pod.ts";
+import type { NamespaceModel } from "../ambient/namespace-model.ts";
 import type { ConvertedPolicy } from "../ambient/policy/authorization-policy.ts";
 import { boundWaypoint } from "../ambient/waypoint/binding.ts";
 import type { WaypointRecord } from "../ambient/waypoint/waypoint-record.ts";
+import { Memo } from "../collection/memo.ts";
+import { type Sliced, stopEvery } from "../collection/sliced.ts";
 import { listNames } from "./status-update.ts";
+
+/** A policy that keeps out the waypoint before a pod. */
+interface ShutOut {
+  readonly policyKey: string;
+  /** To be added to the policy. */
+  readonly principal: string;
+  /** `namespace/name` */
+  readonly pod: string;
+}
 
 /**
  * Behind a waypoint the destination sees the waypoint's identity, so L4 ALLOW policies that admit only the callers refuse
- * everything. Returns by policy key a sentence that names the principals to add, where no ALLOW policy of a pod admits its
- * waypoint.
+ * everything. Finds where no ALLOW policy of a pod admits its waypoint, and remembers what it found of each namespace and pod.
  */
-export function findShutOutWaypoints(model: AmbientModel): ReadonlyMap<string, string> {
-  const allow = model.policies.filter(
-    ({ message }) => message?.action === istioSecurity.Action.ALLOW && !message.dryRun,
-  );
-  const global = allow.filter(({ message }) => message?.scope === istioSecurity.Scope.GLOBAL);
-  const ofNamespace = Map.groupBy(
-    allow.filter(({ message }) => message?.scope === istioSecurity.Scope.NAMESPACE),
-    ({ message }) => message?.namespace ?? "",
-  );
-  const podsByPolicy = new Map<string, Map<string, string[]>>();
-  for (const pod of model.pods.values()) {
-    const applying = [
-      ...global,
-      ...(ofNamespace.get(pod.record.namespace) ?? []),
-      ...pod.policies.filter((policy) => allow.includes(policy)),
-    ];
-    if (applying.length === 0) continue;
-    for (const waypoint of waypointsBefore(pod, model)) {
-      const identity = waypoint.identities[0];
-      if (identity === undefined || applying.some((policy) => mayAdmit(policy, identity))) continue;
-      for (const { key } of applying) {
-        const pods = podsByPolicy.get(key) ?? new Map<string, string[]>();
-        podsByPolicy.set(key, pods);
-        const principal = formatPrincipal(identity);
-        pods.set(principal, [...(pods.get(principal) ?? []), `${pod.record.namespace}/${pod.record.name}`]);
-      }
+export class ShutOutWaypointFinder {
+  readonly #ofNamespace = new Memo<NamespaceModel, readonly ShutOut[]>();
+  readonly #ofPod = new Memo<CoveredPod, readonly ShutOut[]>();
+
+  /** By policy key a sentence that names the principals to add. */
+  *find(model: AmbientModel): Sliced<ReadonlyMap<string, string>> {
+    const everywhere = model.policies.filter((policy) => isAllow(policy) && policy.selector === undefined);
+    const global = everywhere.filter(({ message }) => message?.scope === istioSecurity.Scope.GLOBAL);
+    const ofNamespaces = Map.groupBy(
+      everywhere.filter(({ message }) => message?.scope === istioSecurity.Scope.NAMESPACE),
+      ({ message }) => message?.namespace ?? "",
+    );
+    const found: ShutOut[] = [];
+    for (const namespace of model.namespaces.values()) {
+      const unselective = [...global, ...(ofNamespaces.get(namespace.name) ?? [])];
+      const held =
+        this.#ofNamespace.find(namespace, unselective) ??
+        this.#ofNamespace.keep(namespace, unselective, yield* this.#findIn(namespace, unselective, model));
+      found.push(...held.value);
     }
+    return describeAll(found);
   }
-  return new Map([...podsByPolicy].map(([key, pods]) => [key, describe(pods)]));
+
+  *#findIn(
+    { pods }: NamespaceModel,
+    unselective: readonly ConvertedPolicy[],
+    model: AmbientModel,
+  ): Sliced<readonly ShutOut[]> {
+    const found: ShutOut[] = [];
+    for (const [at, pod] of pods.entries()) {
+      if (at % stopEvery === 0) yield;
+      found.push(...this.#ofPod.get(pod, unselective, () => findOfPod(pod, unselective, model)));
+    }
+    return found;
+  }
+}
+
+function isAllow({ message }: ConvertedPolicy): boolean {
+  return message?.action === istioSecurity.Action.ALLOW && !message.dryRun;
+}
+
+function findOfPod(pod: CoveredPod, unselective: readonly ConvertedPolicy[], model: AmbientModel): ShutOut[] {
+  const applying = [...unselective, ...pod.policies.filter(isAllow)];
+  if (applying.length === 0) return [];
+  const name = `${pod.record.namespace}/${pod.record.name}`;
+  return [...waypointsBefore(pod, model)].flatMap(({ identities: [identity] }) => {
+    if (identity === undefined || applying.some((policy) => mayAdmit(policy, identity))) return [];
+    return applying.map(({ key }) => ({ policyKey: key, principal: formatPrincipal(identity), pod: name }));
+  });
+}
+
+function describeAll(found: readonly ShutOut[]): ReadonlyMap<string, string> {
+  const byPolicy = Map.groupBy(found, ({ policyKey }) => policyKey);
+  return new Map(
+    [...byPolicy].map(([key, group]) => {
+      const byPrincipal = [...Map.groupBy(group, ({ principal }) => principal)];
+      return [key, describe(new Map(byPrincipal.map(([principal, held]) => [principal, held.map(({ pod }) => pod)])))];
+    }),
+  );
 }
 
 function describe(podsByPrincipal: ReadonlyMap<string, readonly string[]>): string {
@@ -52,8 +94,7 @@ function describe(podsByPrincipal: ReadonlyMap<string, readonly string[]>): stri
 }
 
 function waypointsBefore(pod: CoveredPod, model: AmbientModel): ReadonlySet<WaypointRecord> {
-  const keys = model.membership.ofPod.get(`${pod.record.namespace}/${pod.record.name}`)?.keys() ?? [];
-  const bindings = [pod.binding, ...[...keys].map((key) => model.serviceBindings.get(key))];
+  const bindings = [pod.binding, ...[...pod.services.keys()].map((key) => model.serviceBindings.get(key))];
   return new Set(bindings.flatMap((binding) => boundWaypoint(binding) ?? []));
 }
 

@@ -2,6 +2,7 @@ import type { Clock } from "@hairpin/shared/process";
 import { delay, errorMessage } from "@hairpin/shared/process";
 import type { Logger } from "@hairpin/shared/telemetry";
 import type { Condition, KubernetesObject } from "../collection/kubernetes-object.ts";
+import { Memo } from "../collection/memo.ts";
 import type { Leadership } from "./leadership.ts";
 import { ownConditionTypes } from "./own-conditions.ts";
 import type { StatusUpdate } from "./status-update.ts";
@@ -39,6 +40,7 @@ export class StatusWriter {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #stopped = new AbortController();
+  readonly #prepared = new Memo<StatusUpdate, PreparedStatus>();
   /** By object: what waits to be written. */
   readonly #queue = new Map<string, StatusWrite>();
   /** By object: what was written last, until the object shows it. */
@@ -67,15 +69,13 @@ export class StatusWriter {
     }
     const named = new Set<string>();
     for (const update of merged(updates)) {
-      const key = keyOf(update.object);
+      const { key, write, text, shown } = this.#prepared.get(update, [], () => prepare(update));
       named.add(key);
-      const write = toWrite(update);
-      const text = fingerprint(write);
-      if (isShown(update, write)) {
+      if (shown) {
         this.#written.delete(key);
         this.#queue.delete(key);
-      } else if (this.#written.get(key) !== `${text}@${update.object.metadata.resourceVersion ?? ""}`) {
-        this.#written.set(key, `${text}@${update.object.metadata.resourceVersion ?? ""}`);
+      } else if (this.#written.get(key) !== text) {
+        this.#written.set(key, text);
         this.#queue.set(key, write);
       }
     }
@@ -144,6 +144,22 @@ function merged(updates: readonly StatusUpdate[]): StatusUpdate[] {
       },
     ];
   });
+}
+
+interface PreparedStatus {
+  readonly key: string;
+  readonly write: StatusWrite;
+  /** What is written, and over which version of the object. */
+  readonly text: string;
+  /** The object says it already. */
+  readonly shown: boolean;
+}
+
+function prepare(update: StatusUpdate): PreparedStatus {
+  const { object } = update;
+  const write = toWrite(update);
+  const text = `${fingerprint(write)}@${object.metadata.resourceVersion ?? ""}`;
+  return { key: keyOf(object), write, text, shown: isShown(update, write) };
 }
 
 function toWrite({ object, conditions, merge }: StatusUpdate): StatusWrite {

@@ -6,6 +6,7 @@ import { createRegistry, type DescMessage, type JsonValue, type MessageShape, to
 import { hairpinEnforcement, hairpinWaypoint, istioSecurity, istioWorkload } from "@hairpin/shared/api";
 import { formatIp } from "@hairpin/shared/model";
 import { parseAllDocuments, stringify } from "yaml";
+import type { CoveredPod } from "../ambient/covered-pod.ts";
 import type { MeshConfig } from "../ambient/mesh-config.ts";
 import type { ObjectCollection } from "../collection/object-collection.ts";
 import type { KubernetesObject } from "../collection/kubernetes-object.ts";
@@ -93,9 +94,9 @@ const renderers: Readonly<Record<Part, (model: MeshModel) => unknown>> = {
         .map(({ object, merge }) => [`${object.kind} ${object.metadata.name}`, merge?.["parents"]]),
     ),
   // The short form: who covers what, and what is enforced.
-  bindings: ({ ambient }) => ({
+  bindings: ({ ambient }, pods = [...ambient.namespaces.values()].flatMap((namespace) => namespace.pods)) => ({
     pods: Object.fromEntries(
-      [...ambient.pods.values()].map(({ record, binding, enforcement }) => [
+      pods.map(({ record, binding, enforcement }) => [
         `${record.namespace}/${record.name}`,
         [describeBinding(binding), describeEnforcement(enforcement)].join(" | "),
       ]),
@@ -106,7 +107,7 @@ const renderers: Readonly<Record<Part, (model: MeshModel) => unknown>> = {
   }),
 };
 
-function describeBinding(binding: MeshModel["ambient"]["serviceBindings"] extends ReadonlyMap<string, infer B> ? B : never): string {
+function describeBinding(binding: CoveredPod["binding"]): string {
   const { resolution, scope, prospective } = binding;
   const later = prospective.length > 0 ? ` (later ${prospective.map((waypoint) => waypoint.key).join(", ")})` : "";
   if (resolution.kind === "bound") return `${scope} ${resolution.waypoint.key}${later}`;
@@ -115,7 +116,7 @@ function describeBinding(binding: MeshModel["ambient"]["serviceBindings"] extend
   return `none${later}`;
 }
 
-function describeEnforcement(plan: MeshModel["ambient"]["pods"] extends ReadonlyMap<string, { enforcement: infer E }> ? E : never): string {
+function describeEnforcement(plan: CoveredPod["enforcement"]): string {
   if (plan.kind === "hairpin") return `hairpin to ${plan.waypoint.key}, accepts ${plan.accepted.join(" ")}`;
   if (plan.kind === "refuse") return `refuse, accepts ${plan.accepted.join(" ") || "nobody"}`;
   return plan.because === undefined ? "not enforced" : `not enforced: ${plan.because}`;

@@ -3,14 +3,14 @@ import type { Clock } from "../process/index.ts";
 import type { Logger } from "../telemetry/index.ts";
 import type { XdsNode } from "./delta-client-options.ts";
 
-/** A resource as it is served. Its version is a hash of `body`. */
+/** A resource as it is served; not changed after it was handed over. Its version is a hash of `body`. */
 export interface ServedResource {
   readonly name: string;
   /** Other names that on-demand clients may subscribe by (`network/ip`). */
   readonly aliases?: readonly string[];
   /** Names whose on-demand subscribers get this resource too: a workload's services, `node/<name>`. */
   readonly follows?: readonly string[];
-  /** The encoded message: the value of the `Any`. Not changed after it was handed over. */
+  /** The encoded message: the value of the `Any`. */
   readonly body: Uint8Array;
 }
 

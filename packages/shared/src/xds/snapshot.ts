@@ -5,9 +5,14 @@ export interface VersionedResource extends ServedResource {
   readonly version: string;
 }
 
+interface HeldResource extends VersionedResource {
+  /** As it was handed over: the same object again means that nothing changed. */
+  readonly given: ServedResource;
+}
+
 /** All resources of one type and scope, with indexes for on-demand names. */
 export class Snapshot {
-  readonly #byName = new Map<string, VersionedResource>();
+  readonly #byName = new Map<string, HeldResource>();
   /** Alias → names. */
   readonly #byAlias = new Map<string, Set<string>>();
   /** Followed name → names of the followers. */
@@ -56,9 +61,11 @@ export class Snapshot {
 
   #set(resource: ServedResource): boolean {
     const before = this.#byName.get(resource.name);
+    // Bytes, aliases and names that it follows are those of the object that was given before.
+    if (before?.given === resource) return false;
     const version = before?.body === resource.body ? before.version : versionOf(resource.body);
     if (before !== undefined) this.#unindex(before);
-    this.#byName.set(resource.name, { ...resource, version });
+    this.#byName.set(resource.name, { ...resource, version, given: resource });
     for (const alias of resource.aliases ?? []) addTo(this.#byAlias, alias, resource.name);
     for (const followed of resource.follows ?? []) addTo(this.#followers, followed, resource.name);
     return before?.version !== version;

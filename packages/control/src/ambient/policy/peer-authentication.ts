@@ -5,7 +5,6 @@ import { type MessageInitShape, create } from "@bufbuild/protobuf";
 import { istioSecurity } from "@hairpin/shared/api";
 import type { PeerAuthentication } from "../../collection/kubernetes-object.ts";
 import { hasLabels } from "../../collection/label-match.ts";
-import type { Snapshot } from "../../collection/snapshot.ts";
 import { byAge } from "../age.ts";
 import { readPort } from "./policy-value.ts";
 
@@ -27,8 +26,11 @@ interface Labelled {
 }
 
 /** Policies with a selector in the root namespace select nothing (as in Istio). */
-export function buildPeerAuthentications(snapshot: Snapshot, rootNamespace: string): PeerAuthenticationPolicies {
-  const all = [...snapshot.list("PeerAuthentication")].sort(byAge);
+export function buildPeerAuthentications(
+  policies: readonly PeerAuthentication[],
+  rootNamespace: string,
+): PeerAuthenticationPolicies {
+  const all = [...policies].sort(byAge);
   const byNamespace = Map.groupBy(all, (policy) => policy.metadata.namespace ?? "");
   const strictIn = (namespace: string, inherited: boolean): boolean => {
     const policy = byNamespace.get(namespace)?.find((candidate) => !hasSelector(candidate));

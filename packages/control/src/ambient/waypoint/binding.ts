@@ -41,15 +41,21 @@ export interface Binding {
   readonly prospective: readonly WaypointRecord[];
 }
 
-export interface BindableWorkload {
+interface BindableService {
   readonly namespace: string;
   readonly labels: Labels;
+}
+
+export interface BindableWorkload extends BindableService {
   readonly serviceAccount: string;
 }
 
-const unbound: Binding = { scope: "NONE", resolution: { kind: "none" }, prospective: [] };
+export const unbound: Binding = { scope: "NONE", resolution: { kind: "none" }, prospective: [] };
 
-/** Resolves bindings over one snapshot. */
+/**
+ * Resolves bindings over the Namespaces of one snapshot. Equal questions get the same object, also from the binder that follows
+ * this one when the answer is still the same: what was built from it need not be built again.
+ */
 export class WaypointBinder {
   readonly #snapshot: Snapshot;
   readonly #waypoints: ReadonlyMap<string, WaypointRecord>;
@@ -57,9 +63,13 @@ export class WaypointBinder {
   readonly #byAccount: ReadonlyMap<string, readonly WaypointRecord[]>;
   /** By namespace, the winner first. */
   readonly #byNamespace: ReadonlyMap<string, readonly WaypointRecord[]>;
+  /** By question. */
+  readonly #answers = new Map<string, Binding>();
+  readonly #answersBefore: ReadonlyMap<string, Binding>;
 
-  constructor(snapshot: Snapshot, waypoints: ReadonlyMap<string, WaypointRecord>) {
+  constructor(snapshot: Snapshot, waypoints: ReadonlyMap<string, WaypointRecord>, before?: WaypointBinder) {
     this.#snapshot = snapshot;
+    this.#answersBefore = before === undefined ? new Map() : before.#answers;
     this.#waypoints = waypoints;
     const candidates = [...waypoints.values()]
       .filter((waypoint) => waypoint.owned && !waypoint.byLabelOnly)
@@ -77,6 +87,28 @@ export class WaypointBinder {
 
   /** Rules 1 to 5. */
   bindWorkload(workload: BindableWorkload): Binding {
+    const { namespace, serviceAccount, labels } = workload;
+    return this.#answer(`workload ${namespace} ${serviceAccount} ${questionOf(labels)}`, () =>
+      this.#bindWorkload(workload),
+    );
+  }
+
+  /** (a) and (c); (b) is chosen per endpoint by the caller's ztunnel. */
+  bindService(service: BindableService): Binding {
+    return this.#answer(`service ${service.namespace} ${questionOf(service.labels)}`, () => this.#bindService(service));
+  }
+
+  #answer(question: string, bind: () => Binding): Binding {
+    const known = this.#answers.get(question);
+    if (known !== undefined) return known;
+    const before = this.#answersBefore.get(question);
+    const now = bind();
+    const answer = before !== undefined && isSameBinding(before, now) ? before : now;
+    this.#answers.set(question, answer);
+    return answer;
+  }
+
+  #bindWorkload(workload: BindableWorkload): Binding {
     const own = labelValue(workload.labels, useWaypointLabel);
     if (own === "none") return unbound;
     if (own !== undefined) {
@@ -90,8 +122,7 @@ export class WaypointBinder {
     return forAccount === undefined ? inherited : { ...inherited, prospective: [forAccount, ...inherited.prospective] };
   }
 
-  /** (a) and (c); (b) is chosen per endpoint by the caller's ztunnel. */
-  bindService(service: { readonly namespace: string; readonly labels: Labels }): Binding {
+  #bindService(service: BindableService): Binding {
     const own = labelValue(service.labels, useWaypointLabel);
     if (own === "none") return unbound;
     if (own === undefined) return this.#bindByNamespace(service.namespace, "service");
@@ -160,6 +191,27 @@ export class WaypointBinder {
   #namespace(name: string): Namespace | undefined {
     return this.#snapshot.find("Namespace", "", name);
   }
+}
+
+/** What of the labels decides. Names have no spaces. */
+function questionOf(labels: Labels): string {
+  return `${labels?.[useWaypointLabel] ?? ""} ${labels?.[useWaypointNamespaceLabel] ?? ""}`;
+}
+
+function isSameBinding(a: Binding, b: Binding): boolean {
+  return (
+    a.scope === b.scope &&
+    isSameResolution(a.resolution, b.resolution) &&
+    a.prospective.length === b.prospective.length &&
+    a.prospective.every((waypoint, index) => waypoint === b.prospective[index])
+  );
+}
+
+/** Fields of a resolution are texts, flags and records that stay the same objects. */
+function isSameResolution(a: Resolution, b: Resolution): boolean {
+  const fields = new Map<string, unknown>(Object.entries(b));
+  const own = Object.entries(a);
+  return own.length === fields.size && own.every(([name, value]) => fields.get(name) === value);
 }
 
 /** An empty label says nothing. */

@@ -1,7 +1,8 @@
 import { type Identity, parseIp, serviceHostname } from "@hairpin/shared/model";
 import type { GatewayAddress } from "@hairpin/shared/model";
-import type { Gateway, GatewayClass } from "../../collection/kubernetes-object.ts";
+import type { Gateway, GatewayClass, Pod } from "../../collection/kubernetes-object.ts";
 import { annotation, label } from "../../collection/label-match.ts";
+import type { Memo } from "../../collection/memo.ts";
 import type { Snapshot } from "../../collection/snapshot.ts";
 import { type Problem, buildEach } from "../build-each.ts";
 import { accountOf } from "../pod.ts";
@@ -48,35 +49,47 @@ export interface WaypointAcknowledgements {
   hasAcknowledged(key: string, uid: string): boolean;
 }
 
-/** All Gateways that are not being deleted, by key. */
+/** All Gateways that are not being deleted. */
 export function buildWaypoints(
   snapshot: Snapshot,
-  config: MeshConfig,
-  acknowledgements: WaypointAcknowledgements,
-  problems: Problem[],
-): ReadonlyMap<string, WaypointRecord> {
+  context: {
+    readonly config: MeshConfig;
+    readonly acknowledgements: WaypointAcknowledgements;
+    readonly memo: Memo<Gateway, WaypointRecord>;
+    readonly problems: Problem[];
+  },
+): WaypointRecord[] {
+  const { config, memo, acknowledgements } = context;
   const gateways = snapshot.list("Gateway").filter((gateway) => gateway.metadata.deletionTimestamp === undefined);
-  const records = buildEach(gateways, problems, (gateway) =>
-    buildWaypoint(gateway, snapshot, config, acknowledgements),
-  );
-  return new Map(records.map((record) => [record.key, record]));
+  return buildEach(gateways, context.problems, (gateway) => {
+    const { name, namespace = "", uid = "" } = gateway.metadata;
+    const className = gateway.spec?.gatewayClassName ?? "";
+    const gatewayClass = snapshot.find("GatewayClass", "", className);
+    const owned = className === waypointClassName && (gatewayClass === undefined || isOwnClass(gatewayClass));
+    const acknowledged = acknowledgements.hasAcknowledged(`${namespace}/${name}`, uid);
+    const pods = owned ? undefined : snapshot.listIn("Pod", namespace);
+    return memo.get(gateway, [gatewayClass, acknowledged, pods], () =>
+      buildWaypoint(gateway, { config, gatewayClass, acknowledged, owned, pods: pods ?? [] }),
+    );
+  });
 }
 
+/** `pods`: of its namespace, unless it is owned. */
 function buildWaypoint(
   gateway: Gateway,
-  snapshot: Snapshot,
-  config: MeshConfig,
-  acknowledgements: WaypointAcknowledgements,
+  context: {
+    readonly config: MeshConfig;
+    readonly gatewayClass: GatewayClass | undefined;
+    readonly acknowledged: boolean;
+    readonly owned: boolean;
+    readonly pods: readonly Pod[];
+  },
 ): WaypointRecord {
-  const { name } = gateway.metadata;
-  const namespace = gateway.metadata.namespace ?? "";
+  const { name, namespace = "" } = gateway.metadata;
+  const { config, gatewayClass, acknowledged, owned } = context;
   const key = `${namespace}/${name}`;
-  const className = gateway.spec?.gatewayClassName ?? "";
-  const gatewayClass = snapshot.find("GatewayClass", "", className);
-  const owned = className === waypointClassName && (gatewayClass === undefined || isOwnClass(gatewayClass));
   const declared = label(gateway, waypointForLabel) ?? (gatewayClass && label(gatewayClass, waypointForLabel));
   const ready = isReady(gateway);
-  const acknowledged = acknowledgements.hasAcknowledged(key, gateway.metadata.uid ?? "");
   return {
     gateway,
     key,
@@ -88,7 +101,7 @@ function buildWaypoint(
     forServiceAccount: annotation(gateway, serviceAccountAnnotation),
     address: addressOf(gateway, config),
     ready,
-    identities: owned ? [waypointIdentity(gateway, config)] : foreignIdentities(gateway, snapshot, config),
+    identities: owned ? [waypointIdentity(gateway, config)] : foreignIdentities(gateway, context.pods, config),
     effective: hasCondition(gateway, boundCondition, "True") || (ready && acknowledged),
   };
 }
@@ -117,12 +130,9 @@ function waypointIdentity(gateway: Gateway, config: MeshConfig): Identity {
 }
 
 /** Somebody else's gateway: whatever its pods run as. */
-function foreignIdentities(gateway: Gateway, snapshot: Snapshot, config: MeshConfig): Identity[] {
+function foreignIdentities(gateway: Gateway, pods: readonly Pod[], config: MeshConfig): Identity[] {
   const namespace = gateway.metadata.namespace ?? "";
-  const accounts = snapshot
-    .listIn("Pod", namespace)
-    .filter((pod) => label(pod, gatewayNameLabel) === gateway.metadata.name)
-    .map(accountOf);
+  const accounts = pods.filter((pod) => label(pod, gatewayNameLabel) === gateway.metadata.name).map(accountOf);
   return [...new Set(accounts)].sort().map((serviceAccount) => identityOf(config, { namespace, serviceAccount }));
 }
 
