@@ -1,5 +1,5 @@
-// The one place that knows how a net.Socket reads into memory of ours, and the two internal names this needs (`_handle`
-// as an option and as a property; tried on Node 20, 24 and 26).
+// The one place that knows how a net.Socket reads into memory of ours, and the internal names this needs (`_handle` as an option
+// and as a property; tried on Node 20, 24 and 26; `onconnection` of a listening handle, on 26).
 import net from "node:net";
 import { WireError } from "./errors.ts";
 
@@ -53,6 +53,37 @@ export function createRawSocket(
   socket.pause();
   slots.set(socket, slot);
   return socket;
+}
+
+/** What we use of libuv's listening handle. */
+interface ListeningHandle {
+  onconnection?: (this: unknown, error: number, accepted: AcceptedHandle | undefined) => void;
+}
+
+interface AcceptedHandle extends SocketHandle {
+  setNoDelay(enabled: boolean): void;
+}
+
+/**
+ * Hands out what a listening server accepts as raw sockets. Node would make a socket around each handle first, which costs as much
+ * as ours and is thrown away at once; a server without that hook gives such sockets, and they are re-wrapped.
+ */
+export function acceptRaw(server: net.Server, onConnection: (socket: net.Socket) => void): void {
+  const listening = (server as unknown as { _handle: ListeningHandle | null })._handle;
+  const nodesOwn = listening?.onconnection;
+  if (listening === null || nodesOwn === undefined) {
+    server.on("connection", (accepted) => {
+      // A peer that reset meanwhile leaves a socket without a handle: there is nothing to hand out.
+      if (!accepted.destroyed) onConnection(rewrapSocket(accepted));
+    });
+    return;
+  }
+  listening.onconnection = (error, accepted) => {
+    // Told as the server's error.
+    if (accepted === undefined) return nodesOwn.call(listening, error, accepted);
+    accepted.setNoDelay(true);
+    onConnection(createRawSocket({ handle: accepted }));
+  };
 }
 
 /**

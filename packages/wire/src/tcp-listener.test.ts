@@ -6,6 +6,7 @@ import { promisify } from "node:util";
 import { afterEach, describe, expect, it } from "vitest";
 import { connectTcp } from "./connect-tcp.ts";
 import type { WireError } from "./errors.ts";
+import { acceptRaw } from "./raw-socket.ts";
 import { createSocketChannel } from "./socket.ts";
 import { listenTcp } from "./tcp-listener.ts";
 
@@ -28,6 +29,29 @@ async function listenAndDial(
   );
   return { accepted, client, close: () => listener.close() };
 }
+
+describe("acceptRaw", () => {
+  it("hands out raw sockets also of a server whose handle has no hook for it", async () => {
+    const server = net.createServer({ pauseOnConnect: true, allowHalfOpen: true });
+    const withoutHook = { _handle: {}, on: server.on.bind(server) } as unknown as net.Server;
+    const connection = Promise.withResolvers<net.Socket>();
+    acceptRaw(withoutHook, connection.resolve);
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const client = net.connect((server.address() as net.AddressInfo).port, "127.0.0.1");
+    const accepted = await connection.promise;
+    cleanups.push(
+      () => client.destroy(),
+      () => accepted.destroy(),
+    );
+    expect(accepted.isPaused()).toBe(true);
+    // Rewrapped sockets are not counted as the server's.
+    server.close();
+    await once(server, "close");
+    createSocketChannel(accepted).write(Buffer.from("x"));
+    expect(String((await once(client, "data"))[0])).toBe("x");
+  });
+});
 
 describe("listenTcp", () => {
   it("hands out paused sockets with both addresses", async () => {

@@ -1,6 +1,6 @@
 import { channel } from "node:diagnostics_channel";
 import net from "node:net";
-import { rewrapSocket } from "./raw-socket.ts";
+import { acceptRaw } from "./raw-socket.ts";
 
 export type ListenTcpOptions = ({ readonly fd: number } | { readonly host: string; readonly port: number }) & {
   /** Gets each accepted socket, raw and paused. It owns the socket: nobody else closes it. */
@@ -29,10 +29,6 @@ const acceptErrorChannel = channel("hairpin:wire:accept-error");
  */
 export async function listenTcp(options: ListenTcpOptions): Promise<TcpListener> {
   const server = net.createServer({ pauseOnConnect: true, allowHalfOpen: true, noDelay: true });
-  server.on("connection", (accepted) => {
-    // A peer that reset meanwhile leaves a socket without a handle: there is nothing to hand out.
-    if (!accepted.destroyed) options.onConnection(rewrapSocket(accepted));
-  });
   const backlog = options.backlog ?? 1024;
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
@@ -40,6 +36,7 @@ export async function listenTcp(options: ListenTcpOptions): Promise<TcpListener>
       "fd" in options ? { fd: options.fd, backlog } : { host: options.host, port: options.port, backlog },
       () => {
         server.off("error", reject);
+        acceptRaw(server, (socket) => options.onConnection(socket));
         resolve();
       },
     );
