@@ -308,15 +308,16 @@ describe("MeshState: policies", () => {
   });
 
   it("follows a policy that changes its scope or goes", () => {
+    const workload = aWorkload();
     const state = createState({ policies: [aPolicy({ scope: "GLOBAL" })] });
-    expect(state.authorize(aWorkload(), facts).allowed).toBe(false);
+    expect(state.authorize(workload, facts).allowed).toBe(false);
     put(state, { policies: [aPolicy({ scope: "WORKLOAD_SELECTOR" })] });
-    expect(state.authorize(aWorkload(), facts).allowed).toBe(true);
+    expect(state.authorize(workload, facts).allowed).toBe(true);
     put(state, { policies: [aPolicy({ scope: "NAMESPACE" })] });
-    expect(state.authorize(aWorkload(), facts).allowed).toBe(false);
+    expect(state.authorize(workload, facts).allowed).toBe(false);
     const state2 = state.applyAuthorization({ ...noRest, upserts: [], removed: ["ns/policy"] });
     expect(state2.size).toBe(0);
-    expect(state.authorize(aWorkload(), facts).allowed).toBe(true);
+    expect(state.authorize(workload, facts).allowed).toBe(true);
   });
 
   it("refuses while a listed policy is missing, unless a held DENY refuses anyway", () => {

@@ -12,6 +12,8 @@ export class PolicyStore {
   /** Keys of GLOBAL policies under "", of NAMESPACE policies under their namespace; each list sorted. */
   readonly #scoped = new Map<string, string[]>();
   readonly #rootNamespace: string;
+  /** Of {@link PolicyStore.policiesFor}, since the last change of any policy: each connection asks twice. */
+  #effective = new WeakMap<Workload, EffectivePolicies>();
 
   constructor(rootNamespace: string) {
     this.#rootNamespace = rootNamespace;
@@ -27,6 +29,7 @@ export class PolicyStore {
 
   /** Returns whether anything was known of it. */
   delete(key: string): boolean {
+    this.#forgetEffective();
     const wasUnreadable = this.#unreadable.delete(key);
     const before = this.#byKey.get(key);
     if (before === undefined) return wasUnreadable;
@@ -43,6 +46,7 @@ export class PolicyStore {
   setUnreadable(policy: UnreadablePolicy): boolean {
     if (this.#byKey.has(policy.key)) return false;
     this.#unreadable.set(policy.key, policy);
+    this.#forgetEffective();
     return true;
   }
 
@@ -62,8 +66,21 @@ export class PolicyStore {
     return this.#byKey.values();
   }
 
-  /** O(policies of the mesh scope, of the workload's namespace, and those it lists). */
+  /** The first time: O(policies of the mesh scope, of the workload's namespace, and those it lists). A workload that changes is another object. */
   policiesFor(workload: Workload): EffectivePolicies {
+    let effective = this.#effective.get(workload);
+    if (effective === undefined) {
+      effective = this.#findPoliciesFor(workload);
+      this.#effective.set(workload, effective);
+    }
+    return effective;
+  }
+
+  #forgetEffective(): void {
+    this.#effective = new WeakMap();
+  }
+
+  #findPoliciesFor(workload: Workload): EffectivePolicies {
     const listed = [...new Set(workload.authorizationPolicies)].sort();
     const scoped = [...(this.#scoped.get("") ?? []), ...(this.#scoped.get(workload.namespace) ?? [])];
     const keys = new Set([...scoped, ...listed]);
