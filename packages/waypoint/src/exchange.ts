@@ -9,6 +9,7 @@ import {
   type LocalResponse,
   type ResponseFlag,
 } from "./error-response.ts";
+import type { Filter } from "./filter/filter.ts";
 import { runResponseFilters } from "./filter/order.ts";
 import type { HttpUpstreams } from "./forward/http-upstreams.ts";
 import { GrpcMessageCounter } from "./grpc-messages.ts";
@@ -125,7 +126,11 @@ export class Exchange implements Http2StreamHandler {
     }
     if (plan.requestTimeoutMs > 0)
       this.#requestTimer = this.#components.clock.setTimer(plan.requestTimeoutMs, () => this.#timedOut());
-    this.#attempt(plan).catch((error: unknown) => this.#abort(error));
+    try {
+      this.#attempt(plan);
+    } catch (error) {
+      this.#abort(error);
+    }
   }
 
   // The client's side.
@@ -175,7 +180,7 @@ export class Exchange implements Http2StreamHandler {
 
   // The endpoint's side.
 
-  async #attempt(plan: ForwardPlan): Promise<void> {
+  #attempt(plan: ForwardPlan): void {
     const draw = plan.chooseEndpoint(this.#tried);
     if (draw.kind === "respond") {
       this.#refuse(draw.response, draw.policy, draw.rule);
@@ -190,13 +195,29 @@ export class Exchange implements Http2StreamHandler {
       this.#attemptTimer = this.#components.clock.setTimer(plan.attemptTimeoutMs, () => this.#timedOut());
     const head = writeRequest(plan.head, this.#request.upgrade);
     const endStream = this.#requestEnded && this.#requestTrailers === undefined;
-    let upstream: HttpStream;
+    const { upstreams } = this.#components;
+    let upstream: HttpStream | undefined;
     try {
-      upstream = await this.#components.upstreams.request(endpoint, plan.version, head, endStream);
+      upstream = upstreams.requestNow(endpoint, plan.version, head, endStream);
     } catch (error) {
       this.#attemptFailed(plan, error, true);
       return;
     }
+    if (upstream) {
+      this.#sent(upstream, plan, endStream);
+      return;
+    }
+    upstreams
+      .request(endpoint, plan.version, head, endStream)
+      .then(
+        (stream) => this.#sent(stream, plan, endStream),
+        (error: unknown) => this.#attemptFailed(plan, error, true),
+      )
+      .catch((error: unknown) => this.#abort(error));
+  }
+
+  /** The head is on its way; `endStream`: it was the whole request. */
+  #sent(upstream: HttpStream, plan: ForwardPlan, endStream: boolean): void {
     if (this.#finished) {
       upstream.setHandler(ignoreAll);
       upstream.reset(ErrorCode.CANCEL);
@@ -252,11 +273,9 @@ export class Exchange implements Http2StreamHandler {
   #respond(headers: HeaderList, endStream: boolean, plan: ForwardPlan): void {
     if (this.#finished) return;
     const status = findHeader(headers, ":status") ?? "";
-    const pseudo = headers.filter(({ name }) => name === ":status" || name === upgradeField);
-    const fields = headers.filter(({ name }) => !name.startsWith(":"));
     if (status === "101") this.#switch();
     try {
-      this.#request.stream.respond([...pseudo, ...runResponseFilters(plan.responseFilters, fields)], { endStream });
+      this.#request.stream.respond(filterResponse(headers, plan.responseFilters), { endStream });
     } catch (error) {
       // Nothing was sent: the client still gets an answer.
       this.#letGo(ErrorCode.CANCEL);
@@ -321,7 +340,7 @@ export class Exchange implements Http2StreamHandler {
       const retryable = connecting || (!this.#requestBodySent && this.#mayRetry(plan, error));
       if (retryable && this.#attempts <= maxRetries) {
         this.#request.stream.pause();
-        this.#attempt(plan).catch((failure: unknown) => this.#abort(failure));
+        this.#attempt(plan);
         return;
       }
       const retried = retryable && this.#attempts > 1;
@@ -441,6 +460,14 @@ export class Exchange implements Http2StreamHandler {
       this.#components.logger.error("exchange not reported", { error: errorMessage(error) });
     }
   }
+}
+
+/** A response's head after the filters, which see its fields only. */
+function filterResponse(headers: HeaderList, filters: readonly Filter[]): HeaderList {
+  if (filters.length === 0) return headers;
+  const pseudo = headers.filter(({ name }) => name === ":status" || name === upgradeField);
+  const fields = headers.filter(({ name }) => !name.startsWith(":"));
+  return [...pseudo, ...runResponseFilters(filters, fields)];
 }
 
 const ignoreAll: Http2StreamHandler = { onData: () => {}, onEnd: () => {}, onDrain: () => {}, onClose: () => {} };

@@ -25,9 +25,12 @@ const maxIdlePerEndpoint = 64;
 /** Sessions tried for one request: each may fill up or close between its choice and the request's turn. */
 const maxSessionAttempts = 10;
 
+/** How often idle connections are looked through, by one timer for all: one for each request would cost as much as its parsing. */
+const sweepMs = 500;
+
 interface IdleConnection {
   readonly client: Http1Client;
-  readonly timer: Timer;
+  readonly sinceMs: number;
 }
 
 /** Connections to applications: HTTP/1.1 ones reused one request at a time, HTTP/2 ones shared. */
@@ -36,6 +39,7 @@ export class HttpUpstreams {
   readonly #idle = new Map<string, IdleConnection[]>();
   readonly #open = new Set<Http1Client>();
   readonly #sessions = new Map<string, Set<SharedSession>>();
+  #sweep: Timer | undefined;
   #closed = false;
 
   constructor(components: HttpUpstreamsComponents) {
@@ -47,6 +51,22 @@ export class HttpUpstreams {
     let sessions = 0;
     for (const ofEndpoint of this.#sessions.values()) sessions += ofEndpoint.size;
     return this.#open.size + sessions;
+  }
+
+  /**
+   * As {@link request}, at once, if a connection is there that can take it; undefined otherwise. Throws what `request`
+   * rejects with. Nearly every request goes this way.
+   */
+  requestNow(
+    endpoint: Endpoint,
+    version: UpstreamVersion,
+    headers: HeaderList,
+    endStream: boolean,
+  ): HttpStream | undefined {
+    if (version === "http2" || this.#closed) return undefined;
+    const key = endpointKey(endpoint);
+    const client = this.#takeIdle(key);
+    return client && this.#http1Request(client, key, headers, endStream);
   }
 
   /**
@@ -64,6 +84,10 @@ export class HttpUpstreams {
     const key = endpointKey(endpoint);
     if (version === "http2") return await this.#http2Request(key, endpoint, headers, endStream);
     const client = this.#takeIdle(key) ?? (await this.#connectHttp1(key, endpoint));
+    return this.#http1Request(client, key, headers, endStream);
+  }
+
+  #http1Request(client: Http1Client, key: string, headers: HeaderList, endStream: boolean): HttpStream {
     try {
       return client.request(headers, { endStream });
     } catch (error) {
@@ -75,7 +99,7 @@ export class HttpUpstreams {
   /** Closes all connections; requests under way are cut. */
   destroy(): void {
     this.#closed = true;
-    for (const { timer } of [...this.#idle.values()].flat()) timer.cancel();
+    this.#sweep?.cancel();
     for (const client of this.#open) client.destroy();
     for (const session of [...this.#sessions.values()].flatMap((sessions) => [...sessions])) session.destroy();
   }
@@ -84,14 +108,8 @@ export class HttpUpstreams {
     const idle = this.#idle.get(key);
     if (!idle) return undefined;
     // The one used last is the one least likely to be closed by the application.
-    let found: Http1Client | undefined;
-    while (!found && idle.length > 0) {
-      const last = idle.pop();
-      last?.timer.cancel();
-      if (last?.client.idle === true) found = last.client;
-    }
-    if (idle.length === 0) this.#idle.delete(key);
-    return found;
+    for (let last = idle.pop(); last; last = idle.pop()) if (last.client.idle) return last.client;
+    return undefined;
   }
 
   async #connectHttp1(key: string, endpoint: Endpoint): Promise<Http1Client> {
@@ -118,20 +136,31 @@ export class HttpUpstreams {
       client.destroy();
       return;
     }
-    const release = (): void => {
-      this.#dropIdle(key, client);
-      client.destroy();
-    };
-    idle.push({ client, timer: this.#components.clock.setTimer(http1IdleMs, release, { background: true }) });
-    this.#idle.set(key, idle);
+    if (idle.length === 0) this.#idle.set(key, idle);
+    const { clock } = this.#components;
+    idle.push({ client, sinceMs: clock.now() });
+    this.#sweep ??= clock.setTimer(sweepMs, () => this.#closeIdle(), { background: true });
+  }
+
+  /** Closes what was idle for long. */
+  #closeIdle(): void {
+    const { clock } = this.#components;
+    const now = clock.now();
+    for (const [key, idle] of this.#idle) {
+      const kept = idle.filter(({ sinceMs }) => now - sinceMs < http1IdleMs);
+      if (kept.length === 0) this.#idle.delete(key);
+      else this.#idle.set(key, kept);
+      for (const connection of idle) if (!kept.includes(connection)) connection.client.destroy();
+    }
+    this.#sweep =
+      this.#idle.size === 0 ? undefined : clock.setTimer(sweepMs, () => this.#closeIdle(), { background: true });
   }
 
   #dropIdle(key: string, client: Http1Client): void {
     const idle = this.#idle.get(key);
     const at = idle?.findIndex((connection) => connection.client === client) ?? -1;
     if (!idle || at < 0) return;
-    for (const { timer } of idle.splice(at, 1)) timer.cancel();
-    if (idle.length === 0) this.#idle.delete(key);
+    idle.splice(at, 1);
   }
 
   async #http2Request(key: string, endpoint: Endpoint, headers: HeaderList, endStream: boolean): Promise<HttpStream> {

@@ -5,6 +5,8 @@ type Event =
   | { readonly kind: "trailers"; readonly headers: HeaderList }
   | { readonly kind: "end" };
 
+const end: Event = { kind: "end" };
+
 /**
  * What was received of a message, on its way to a handler that may be paused or not be there yet. A paused queue holds what
  * was already read from the connection; the owner stops reading meanwhile, so that is one read at the most.
@@ -58,13 +60,13 @@ export class BodyQueue {
   data(chunk: Uint8Array): void {
     if (this.#finished) return;
     if (this.#paused || !this.empty) this.#events.push({ kind: "data", chunk: Buffer.from(chunk) });
-    else this.#deliver({ kind: "data", chunk });
+    else this.#deliverData(chunk);
   }
 
   end(trailers: HeaderList | undefined): void {
     if (this.#finished) return;
     if (trailers) this.#push({ kind: "trailers", headers: trailers });
-    this.#push({ kind: "end" });
+    this.#push(end);
   }
 
   /** The last call, later ones are ignored. With an error what is held is dropped and the handler told now. */
@@ -92,11 +94,15 @@ export class BodyQueue {
     this.#handler.onClose(this.#finished.error);
   }
 
+  #deliverData(chunk: Uint8Array): void {
+    this.bytesRead += chunk.length;
+    this.#handler?.onData(chunk);
+  }
+
   #deliver(event: Event): void {
     switch (event.kind) {
       case "data":
-        this.bytesRead += event.chunk.length;
-        this.#handler?.onData(event.chunk);
+        this.#deliverData(event.chunk);
         break;
       case "trailers":
         this.#handler?.onTrailers?.(event.headers);

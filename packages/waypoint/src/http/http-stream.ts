@@ -1,4 +1,4 @@
-import type { ByteChannel, HeaderList, Http2StreamHandler } from "@hairpin/wire";
+import type { ByteChannel, HeaderList, Http1Writer, Http2StreamHandler } from "@hairpin/wire";
 
 /** Of a final response head. */
 export interface RespondOptions {
@@ -76,6 +76,13 @@ export class HttpStreamError extends Error {
     this.retryable = details.retryable ?? false;
     this.status = details.status;
   }
+}
+
+const thisTurn = Promise.resolve();
+
+/** Sends a held head when what runs now has returned. (`queueMicrotask` makes an asynchronous resource for each call.) */
+export function flushAfterTurn(writer: Http1Writer): void {
+  void thisTurn.then(() => writer.flush());
 }
 
 /**

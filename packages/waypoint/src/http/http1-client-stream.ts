@@ -3,14 +3,19 @@ import { BodyQueue } from "./body-queue.ts";
 import { listToTrailers } from "./http1-heads.ts";
 import { HttpStreamError, writeBody, type HttpStream } from "./http-stream.ts";
 
-/** What a stream asks of its connection. */
+/** What streams ask of their connection. */
 export interface Http1ClientStreamOwner {
-  /** The connection has served a request before. */
-  readonly reused: boolean;
   readOn(): void;
   requestEnded(): void;
   /** A paused body was delivered to its end. */
   delivered(): void;
+}
+
+/** What all streams of a connection share. */
+export interface Http1ClientConnection {
+  readonly channel: ByteChannel;
+  readonly writer: Http1Writer;
+  readonly owner: Http1ClientStreamOwner;
 }
 
 /** One request on a connection to an application. */
@@ -25,12 +30,15 @@ export class Http1ClientStream implements HttpStream {
   readonly #channel: ByteChannel;
   readonly #writer: Http1Writer;
   readonly #owner: Http1ClientStreamOwner;
+  readonly #reused: boolean;
   #bytesWritten = 0;
 
-  constructor(channel: ByteChannel, writer: Http1Writer, owner: Http1ClientStreamOwner) {
-    this.#channel = channel;
-    this.#writer = writer;
-    this.#owner = owner;
+  /** `reused`: the connection has served a request before. */
+  constructor(connection: Http1ClientConnection, reused: boolean) {
+    this.#channel = connection.channel;
+    this.#writer = connection.writer;
+    this.#owner = connection.owner;
+    this.#reused = reused;
   }
 
   get bytesRead(): number {
@@ -109,7 +117,7 @@ export class Http1ClientStream implements HttpStream {
       return;
     }
     // A kept-alive connection that dies without a byte of answer was most likely closed before it saw the request.
-    const retryable = this.#owner.reused && !this.answered ? "idempotent" : false;
+    const retryable = this.#reused && !this.answered ? "idempotent" : false;
     this.body.finish(
       new HttpStreamError("The application closed the connection", {
         code: "HTTP_CONNECTION_CLOSED",

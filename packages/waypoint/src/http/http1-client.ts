@@ -7,9 +7,9 @@ import {
   type Http1Headers,
   type Http1ResponseHead,
 } from "@hairpin/wire";
-import { Http1ClientStream } from "./http1-client-stream.ts";
+import { Http1ClientStream, type Http1ClientConnection } from "./http1-client-stream.ts";
 import { framingOf, listToHeaders, pseudoField, responseToList, trailersToList } from "./http1-heads.ts";
-import { HttpStreamError, upgradeField, type HttpStream } from "./http-stream.ts";
+import { HttpStreamError, flushAfterTurn, upgradeField, type HttpStream } from "./http-stream.ts";
 
 export interface Http1ClientHandler {
   /** The exchange ended well; `request` may be called again. */
@@ -30,7 +30,8 @@ export class Http1Client implements ByteChannelHandler {
   readonly #writer: Http1Writer;
   readonly #parser: Http1ResponseParser;
   #stream: Http1ClientStream | undefined;
-  #requests = 0;
+  readonly #connection: Http1ClientConnection;
+  #reused = false;
   #keepAlive = true;
   #closed = false;
 
@@ -38,6 +39,12 @@ export class Http1Client implements ByteChannelHandler {
     this.#channel = channel;
     this.#handler = handler;
     this.#writer = new Http1Writer(channel);
+    const owner = {
+      readOn: () => channel.resume(),
+      requestEnded: () => this.#exchangeFinished(),
+      delivered: () => this.#exchangeFinished(),
+    };
+    this.#connection = { channel, writer: this.#writer, owner };
     this.#parser = new Http1ResponseParser({
       onInformational: (head) => this.#stream?.body.handler?.onInformational?.(responseToList(head)),
       onHead: (head) => this.#responseHead(head),
@@ -66,7 +73,7 @@ export class Http1Client implements ByteChannelHandler {
     const method = pseudoField(headers, ":method");
     const endStream = options.endStream ?? false;
     const upgrade = pseudoField(headers, upgradeField);
-    const fields = listToHeaders([{ name: "host", value: pseudoField(headers, ":authority") }, ...headers]);
+    const fields = listToHeaders(headers, pseudoField(headers, ":authority"));
     if (upgrade !== "") {
       fields.append("connection", "upgrade");
       fields.append("upgrade", upgrade);
@@ -79,18 +86,13 @@ export class Http1Client implements ByteChannelHandler {
       hold: !endStream,
     });
     this.#parser.next({ method, upgradeRequested: upgrade !== "" });
-    const stream = new Http1ClientStream(this.#channel, this.#writer, {
-      reused: this.#requests > 0,
-      readOn: () => this.#channel.resume(),
-      requestEnded: () => this.#exchangeFinished(),
-      delivered: () => this.#exchangeFinished(),
-    });
+    const stream = new Http1ClientStream(this.#connection, this.#reused);
     this.#stream = stream;
-    this.#requests++;
+    this.#reused = true;
     if (endStream) stream.end();
     // A head goes out with the first bytes of its body if they come in this turn. It must not wait for them longer: a client
     // with `Expect: 100-continue` sends none before the application answered.
-    else queueMicrotask(() => this.#writer.flush());
+    else flushAfterTurn(this.#writer);
     return stream;
   }
 

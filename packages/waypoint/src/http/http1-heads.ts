@@ -1,4 +1,5 @@
 import {
+  findHeader,
   Http1Headers,
   isForbiddenTrailer,
   type BodyFraming,
@@ -18,8 +19,10 @@ export function requestToList(head: Http1RequestHead, upgrade: boolean): HeaderF
     { name: ":path", value: head.path },
   ];
   if (upgrade) fields.push({ name: upgradeField, value: "websocket" });
-  for (const [name, value] of head.headers.lowerCased()) {
-    if (name !== "host" && isEndToEnd(name, head.connectionTokens)) fields.push({ name, value });
+  for (let index = 0; index < head.headers.size; index++) {
+    const name = head.headers.lowerNameAt(index);
+    if (name !== "host" && isEndToEnd(name, head.connectionTokens))
+      fields.push({ name, value: head.headers.valueAt(index) });
   }
   return fields;
 }
@@ -33,8 +36,10 @@ export function asksForWebsocket(head: Http1RequestHead): boolean {
 export function responseToList(head: Http1ResponseHead): HeaderField[] {
   const fields: HeaderField[] = [{ name: ":status", value: String(head.status) }];
   if (head.status === 101) fields.push({ name: upgradeField, value: head.upgrade[0] ?? "websocket" });
-  for (const [name, value] of head.headers.lowerCased())
-    if (isEndToEnd(name, head.connectionTokens)) fields.push({ name, value });
+  for (let index = 0; index < head.headers.size; index++) {
+    const name = head.headers.lowerNameAt(index);
+    if (isEndToEnd(name, head.connectionTokens)) fields.push({ name, value: head.headers.valueAt(index) });
+  }
   return fields;
 }
 
@@ -47,17 +52,19 @@ export function trailersToList(trailers: Http1Headers | undefined): HeaderField[
 }
 
 function isEndToEnd(lowerName: string, connectionTokens: readonly string[]): boolean {
-  return !hopByHopFields.has(lowerName) && !connectionTokens.includes(lowerName);
+  if (hopByHopFields.has(lowerName)) return false;
+  return connectionTokens.length === 0 || !connectionTokens.includes(lowerName);
 }
 
-/** The ordinary fields of a list as HTTP/1.1 headers, without framing: the writer adds it. */
-export function listToHeaders(list: HeaderList): Http1Headers {
+/** The ordinary fields of a list as HTTP/1.1 headers, after `host` if it is given, without framing: the writer adds it. */
+export function listToHeaders(list: HeaderList, host?: string): Http1Headers {
   const headers = new Http1Headers();
+  if (host !== undefined) headers.append("host", host, "host");
   let cookies: string | undefined;
   for (const { name, value } of list) {
     if (name === "cookie") cookies = cookies === undefined ? value : `${cookies}; ${value}`;
     else if (!name.startsWith(":") && name !== "content-length" && !hopByHopFields.has(name))
-      headers.append(name, value);
+      headers.append(name, value, name);
   }
   // HTTP/2 splits cookies to compress them better; HTTP/1.1 knows one field only (RFC 9113 §8.2.3).
   if (cookies !== undefined) headers.append("cookie", cookies);
@@ -71,12 +78,14 @@ export function listToTrailers(list: HeaderList): Http1Headers {
 
 /** The body's framing: by the list's content-length, else none when the message ends with its head, else as given. */
 export function framingOf(list: HeaderList, endStream: boolean, otherwise: BodyFraming): BodyFraming {
-  const length = list.find(({ name }) => name === "content-length")?.value;
+  const length = findHeader(list, "content-length");
   if (length !== undefined && /^[0-9]{1,15}$/.test(length)) return { kind: "length", length: Number(length) };
-  return endStream ? { kind: "none" } : otherwise;
+  return endStream ? noBody : otherwise;
 }
 
 /** A pseudo-header field; empty when it is not there. */
 export function pseudoField(list: HeaderList, name: string): string {
-  return list.find((field) => field.name === name)?.value ?? "";
+  return findHeader(list, name) ?? "";
 }
+
+const noBody: BodyFraming = { kind: "none" };

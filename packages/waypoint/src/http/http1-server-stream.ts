@@ -9,12 +9,17 @@ import {
 } from "@hairpin/wire";
 import { BodyQueue } from "./body-queue.ts";
 import { framingOf, listToHeaders, listToTrailers, pseudoField } from "./http1-heads.ts";
-import { HttpStreamError, writeBody, upgradeField, type HttpStream, type RespondOptions } from "./http-stream.ts";
+import {
+  HttpStreamError,
+  flushAfterTurn,
+  writeBody,
+  upgradeField,
+  type HttpStream,
+  type RespondOptions,
+} from "./http-stream.ts";
 
-/** What a stream asks of its connection. */
+/** What streams ask of their connection. */
 export interface Http1ServerStreamOwner {
-  /** The request asks for websocket: a 101 turns the connection over to it. */
-  readonly mayUpgrade: boolean;
   /** The connection is to close after this exchange. */
   drains(): boolean;
   readOn(): void;
@@ -23,9 +28,17 @@ export interface Http1ServerStreamOwner {
   switched(): void;
 }
 
+/** What all streams of a connection share. */
+export interface Http1ServerConnection {
+  readonly channel: ByteChannel;
+  readonly writer: Http1Writer;
+  readonly owner: Http1ServerStreamOwner;
+}
+
 /** One request on an HTTP/1.1 connection, as its server. */
 export class Http1ServerStream implements HttpStream {
   readonly body: BodyQueue = new BodyQueue();
+  /** The request asks for websocket: a 101 turns the connection over to it. */
   readonly mayUpgrade: boolean;
   /** The request was received to its end (perhaps not delivered yet). */
   requestEnded = false;
@@ -39,13 +52,13 @@ export class Http1ServerStream implements HttpStream {
   #switched = false;
   #bytesWritten = 0;
 
-  constructor(channel: ByteChannel, writer: Http1Writer, head: Http1RequestHead, owner: Http1ServerStreamOwner) {
-    this.#channel = channel;
-    this.#writer = writer;
+  constructor(connection: Http1ServerConnection, head: Http1RequestHead, mayUpgrade: boolean) {
+    this.#channel = connection.channel;
+    this.#writer = connection.writer;
     this.#head = head;
-    this.#owner = owner;
+    this.#owner = connection.owner;
     this.keepAlive = head.keepAlive;
-    this.mayUpgrade = owner.mayUpgrade;
+    this.mayUpgrade = mayUpgrade;
   }
 
   get bytesRead(): number {
@@ -158,7 +171,7 @@ export class Http1ServerStream implements HttpStream {
     if (this.mayUpgrade) this.body.end(undefined);
     if (endStream) this.end();
     // A head goes out with the first bytes of its body if they come in this turn, and does not wait for them longer.
-    else queueMicrotask(() => this.#writer.flush());
+    else flushAfterTurn(this.#writer);
   }
 
   #finish(trailers: Http1Headers | undefined): void {

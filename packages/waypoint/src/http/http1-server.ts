@@ -9,7 +9,7 @@ import {
 } from "@hairpin/wire";
 import type { Clock, Timer } from "@hairpin/shared/process";
 import { asksForWebsocket, listToHeaders, requestToList, trailersToList } from "./http1-heads.ts";
-import { Http1ServerStream } from "./http1-server-stream.ts";
+import { Http1ServerStream, type Http1ServerConnection } from "./http1-server-stream.ts";
 import { HttpStreamError, type OnHttpStream } from "./http-stream.ts";
 
 export interface Http1ServerHandler {
@@ -46,6 +46,7 @@ export class Http1Server implements ByteChannelHandler {
   readonly #options: Required<Http1ServerOptions>;
   readonly #parser: Http1RequestParser;
   readonly #writer: Http1Writer;
+  readonly #connection: Http1ServerConnection;
   #state: "open" | "upgraded" | "lingering" | "closed" = "open";
   #stream: Http1ServerStream | undefined;
   /** Bytes that came after the current request: one read at the most. */
@@ -72,6 +73,13 @@ export class Http1Server implements ByteChannelHandler {
     this.#clock = components.clock;
     this.#options = { headTimeoutMs: 10_000, idleTimeoutMs: 60 * 60_000, lingerMs: 1000, ...options };
     this.#writer = new Http1Writer(channel);
+    const owner = {
+      drains: () => this.#drains,
+      readOn: () => this.#readOn(),
+      finished: () => this.#exchangeFinished(),
+      switched: () => this.#switched(),
+    };
+    this.#connection = { channel, writer: this.#writer, owner };
     this.#parser = new Http1RequestParser({
       onHead: (head) => this.#open(head),
       onBody: (chunk) => this.#stream?.body.data(chunk),
@@ -186,13 +194,7 @@ export class Http1Server implements ByteChannelHandler {
     if (this.#headTimer) this.#timer?.cancel();
     const upgrade = asksForWebsocket(head);
     const endStream = head.body.kind === "none" || (head.body.kind === "length" && head.body.length === 0);
-    const stream = new Http1ServerStream(this.#channel, this.#writer, head, {
-      mayUpgrade: upgrade,
-      drains: () => this.#drains,
-      readOn: () => this.#readOn(),
-      finished: () => this.#exchangeFinished(),
-      switched: () => this.#switched(),
-    });
+    const stream = new Http1ServerStream(this.#connection, head, upgrade);
     this.#stream = stream;
     this.#served = true;
     this.#handler.onStream(stream, requestToList(head, upgrade), endStream);
