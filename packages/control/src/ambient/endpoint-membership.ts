@@ -1,6 +1,6 @@
 import type { PortMapping } from "@hairpin/shared/model";
 import type { EndpointSlice, Pod, WorkloadEntry } from "../collection/kubernetes-object.ts";
-import { LabelIndex, label } from "../collection/label-match.ts";
+import { type LabelIndex, label } from "../collection/label-match.ts";
 import type { Memo } from "../collection/memo.ts";
 import type { NamespaceObjects } from "../collection/namespace-objects.ts";
 import type { PodRecord } from "./pod.ts";
@@ -17,6 +17,12 @@ export interface Claim {
   readonly slice: EndpointSlice | undefined;
 }
 
+/** What selectors of a namespace select from. */
+export interface NamespaceWorkloads {
+  readonly pods: LabelIndex<PodRecord>;
+  readonly entries: LabelIndex<WorkloadEntry>;
+}
+
 /** Who serves what in one namespace. The same claim is the same object while its service and slice are. */
 export interface Claims {
   readonly ofPod: ReadonlyMap<PodRecord, readonly Claim[]>;
@@ -30,23 +36,22 @@ export interface Claims {
 export function findClaims(
   objects: NamespaceObjects,
   services: readonly ServiceRecord[],
-  pods: readonly PodRecord[],
+  workloads: NamespaceWorkloads,
   memo: Memo<ServiceRecord | EndpointSlice, Claim>,
 ): Claims {
+  const { pods, entries } = workloads;
   const ofPod = new Map<PodRecord, Claim[]>();
   const ofWorkloadEntry = new Map<WorkloadEntry, Claim[]>();
-  const podIndex = new LabelIndex(pods, (record) => record.pod.metadata.labels);
-  const entryIndex = new LabelIndex(objects.list("WorkloadEntry"), labelsOfEntry);
   const slices = Map.groupBy(objects.list("EndpointSlice"), (slice) => label(slice, serviceNameLabel) ?? "");
   const podByName = new Map<string, PodRecord>();
   const needsNames = services.some(({ selector, source }) => selector === undefined && source.kind === "Service");
-  if (needsNames) for (const record of pods) podByName.set(record.name, record);
+  if (needsNames) for (const record of pods.all) podByName.set(record.name, record);
 
   for (const service of services) {
     if (service.selector !== undefined) {
       const claim = memo.get(service, [], () => ({ service, slice: undefined }));
-      for (const record of podIndex.find(service.selector)) append(ofPod, record, claim);
-      for (const entry of entryIndex.find(service.selector)) append(ofWorkloadEntry, entry, claim);
+      for (const record of pods.find(service.selector)) append(ofPod, record, claim);
+      for (const entry of entries.find(service.selector)) append(ofWorkloadEntry, entry, claim);
     } else if (service.source.kind === "Service") {
       for (const slice of slices.get(service.name) ?? []) {
         const claim = memo.get(slice, [service], () => ({ service, slice }));

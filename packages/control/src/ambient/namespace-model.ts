@@ -2,8 +2,8 @@
 // their own namespace only, so a change in one namespace leaves the others' models as they are.
 
 import type { istioWorkload } from "@hairpin/shared/api";
-import type { EndpointSlice, KubernetesObject, Node } from "../collection/kubernetes-object.ts";
-import { label } from "../collection/label-match.ts";
+import type { EndpointSlice, KubernetesObject, Node, WorkloadEntry } from "../collection/kubernetes-object.ts";
+import { LabelIndex, label } from "../collection/label-match.ts";
 import { Memo } from "../collection/memo.ts";
 import type { NamespaceObjects } from "../collection/namespace-objects.ts";
 import { type Sliced, stopEvery } from "../collection/sliced.ts";
@@ -80,8 +80,15 @@ export class NamespaceBuilder {
 
   *#buildNew(objects: NamespaceObjects, context: NamespaceContext): Sliced<NamespaceModel> {
     const problems: Problem[] = [];
-    const claims = findClaims(objects, context.services, context.pods, this.#claims);
-    const pods = yield* this.#coverPods(objects.name, context, claims);
+    const workloads = {
+      pods: new LabelIndex(context.pods, ({ pod }) => pod.metadata.labels),
+      entries: new LabelIndex(objects.list("WorkloadEntry"), labelsOfEntry),
+    };
+    const claims = findClaims(objects, context.services, workloads, this.#claims);
+    const pods = yield* this.#coverPods(objects.name, context, {
+      claims,
+      selected: selectPolicies(context.policies, workloads.pods),
+    });
     const podsOfService = new Map<string, CoveredPod[]>();
     for (const pod of pods)
       for (const key of pod.services.keys()) {
@@ -94,18 +101,24 @@ export class NamespaceBuilder {
       services: context.services,
       pods,
       podsOfService,
-      workloadEntries: this.#buildWorkloadEntries(objects, context, claims, problems),
+      workloadEntries: this.#buildWorkloadEntries(workloads.entries, context, claims, problems),
       serviceEntryWorkloads: this.#buildServiceEntries(objects, context.services, problems),
       sliceWorkloads: this.#buildSlices(objects, context.services, problems),
       problems,
     };
   }
 
-  *#coverPods(namespace: string, context: NamespaceContext, claims: Claims): Sliced<readonly CoveredPod[]> {
+  *#coverPods(
+    namespace: string,
+    context: NamespaceContext,
+    {
+      claims,
+      selected,
+    }: { readonly claims: Claims; readonly selected: ReadonlyMap<PodRecord, readonly ConvertedPolicy[]> },
+  ): Sliced<readonly CoveredPod[]> {
     const config = this.#config;
     const { binder, serviceBindings } = context;
     const permissive = binder.isPermissive(namespace);
-    const selected = selectPolicies(context.policies, context.pods, ({ pod }) => pod.metadata.labels);
     const covered: CoveredPod[] = [];
     for (const record of context.pods) {
       if (covered.length % stopEvery === 0) yield;
@@ -130,16 +143,15 @@ export class NamespaceBuilder {
   }
 
   #buildWorkloadEntries(
-    objects: NamespaceObjects,
+    entries: LabelIndex<WorkloadEntry>,
     context: NamespaceContext,
     claims: Claims,
     problems: Problem[],
   ): istioWorkload.Workload[] {
     const { binder, peerAuthentications } = context;
-    const entries = objects.list("WorkloadEntry");
-    const selected = selectPolicies(context.policies, entries, labelsOfEntry);
-    return buildEach(entries, problems, (entry) => {
-      const namespace = objects.name;
+    const selected = selectPolicies(context.policies, entries);
+    return buildEach(entries.all, problems, (entry) => {
+      const { namespace = "" } = entry.metadata;
       const labels = labelsOfEntry(entry);
       const claimed = claims.ofWorkloadEntry.get(entry) ?? none;
       const policies = selected.get(entry) ?? none;

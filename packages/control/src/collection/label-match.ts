@@ -33,19 +33,19 @@ export function matchSelector(labels: Labels | undefined, selector: LabelSelecto
  * asked for are indexed.
  */
 export class LabelIndex<T> {
+  readonly all: readonly T[];
   readonly #byLabel: Map<string, ReadonlyMap<string | undefined, readonly T[]>> = new Map();
-  readonly #all: readonly T[];
   readonly #labelsOf: (item: T) => Labels | undefined;
 
   constructor(items: readonly T[], labelsOf: (item: T) => Labels | undefined) {
-    this.#all = items;
+    this.all = items;
     this.#labelsOf = labelsOf;
   }
 
   /** In the order given to the constructor. An empty selector matches all. */
   find(selector: Labels): readonly T[] {
     const entries = Object.entries(selector);
-    let rarest: readonly T[] = this.#all;
+    let rarest: readonly T[] = this.all;
     for (const [key, value] of entries) {
       const held = this.#indexOf(key).get(value) ?? [];
       if (held.length < rarest.length) rarest = held;
@@ -56,7 +56,7 @@ export class LabelIndex<T> {
   #indexOf(key: string): ReadonlyMap<string | undefined, readonly T[]> {
     let index = this.#byLabel.get(key);
     if (index === undefined) {
-      index = Map.groupBy(this.#all, (item) => this.#labelsOf(item)?.[key]);
+      index = Map.groupBy(this.all, (item) => this.#labelsOf(item)?.[key]);
       this.#byLabel.set(key, index);
     }
     return index;

@@ -1,4 +1,4 @@
-import { LabelIndex } from "../../collection/label-match.ts";
+import type { LabelIndex } from "../../collection/label-match.ts";
 import type { ConvertedPolicy } from "./authorization-policy.ts";
 
 /**
@@ -7,14 +7,12 @@ import type { ConvertedPolicy } from "./authorization-policy.ts";
  */
 export function selectPolicies<T>(
   policies: readonly ConvertedPolicy[],
-  workloads: readonly T[],
-  labelsOf: (workload: T) => Readonly<Record<string, string>> | undefined,
+  workloads: LabelIndex<T>,
 ): ReadonlyMap<T, readonly ConvertedPolicy[]> {
-  const index = new LabelIndex(workloads, labelsOf);
   const selected = new Map<T, ConvertedPolicy[]>();
   for (const policy of policies) {
     if (policy.selector === undefined || policy.message === undefined) continue;
-    for (const workload of index.find(policy.selector)) {
+    for (const workload of workloads.find(policy.selector)) {
       const held = selected.get(workload);
       if (held === undefined) selected.set(workload, [policy]);
       else held.push(policy);
