@@ -127,11 +127,10 @@ describe("a namespace that joins the mesh and leaves it under load", () => {
     ];
     for (const connection of held) expect(await connection.echo()).toMatch(/^server/);
     const joinedAt = await mesh.apply(namespace("istio.io/dataplane-mode: ambient"));
-    await mesh.findAccess(
-      { direction: "inbound", "dst.namespace": "joining", "src.identity": `spiffe://${client}` },
-      "node2",
-    );
-    report(`namespace labelled: first tunnelled call logged after ${Date.now() - joinedAt} ms`);
+    const tunnelled = { direction: "inbound", "dst.namespace": "joining", "src.identity": `spiffe://${client}` };
+    await mesh.findAccess(tunnelled, "node2");
+    const [first] = await mesh.accessLines(tunnelled, "node2");
+    report(`namespace labelled: first tunnelled call ended ${(first?.at ?? 0) - joinedAt} ms after apply returned`);
     await Promise.all(loops.map((loop) => loop.more(30)));
     const leftAt = await mesh.apply(namespace("istio.io/dataplane-mode: none"));
     await eventually(async () => {
@@ -258,7 +257,8 @@ describe("a server's pod that is deleted", () => {
       await mesh.hold("outside/client", ip, 9000),
     ];
     for (const connection of held) expect(await connection.echo()).toMatch(/^victim/);
-    const deletedAt = await mesh.delete("apiVersion: v1\nkind: Pod\nmetadata: {name: victim, namespace: live}\n");
+    const deletedAt = Date.now();
+    await mesh.delete("apiVersion: v1\nkind: Pod\nmetadata: {name: victim, namespace: live}\n");
     const ends = await Promise.all(held.map((connection) => connection.end()));
     report(
       `pod deleted: connections ended after ${ends.map(({ at, how }) => `${at - deletedAt} ms (${how})`).join(", ")}`,
@@ -272,8 +272,8 @@ describe("a control plane that is killed", () => {
     const loop = await mesh.startCalls("live/client", { url: "http://server/", intervalMs: 5 });
     const routed = await mesh.startCalls("live/client", { url: "http://web.routed/", intervalMs: 5 });
     await Promise.all([loop.first(0, isServed), routed.first(0, isServed)]);
-    await mesh.local.kill("control", { namespace: "istio-system" });
     const killedAt = Date.now();
+    await mesh.mesh.kill("control", { namespace: "istio-system" });
     await Promise.all([loop.more(50), routed.more(50)]);
     const yaml = policy("after", `{${selectServer}, ${denyClient}}`);
     await mesh.apply(yaml);
@@ -296,8 +296,8 @@ describe("a ztunnel", () => {
       await mesh.startCalls("outside/client", { url: `http://${ip}:8080/`, intervalMs: 10 }),
     ];
     await Promise.all(loops.map((loop) => loop.first(0, isServed)));
-    await mesh.local.kill("ztunnel/node2");
     const killedAt = Date.now();
+    await mesh.mesh.kill("ztunnel/node2");
     for (const loop of loops) {
       const failed = await loop.first(killedAt, isRefused);
       const back = await loop.first(failed.at, isServed, 30_000);
@@ -316,8 +316,8 @@ describe("a ztunnel", () => {
       await mesh.hold("live/other", ip, 9000),
     ];
     for (const connection of held) expect(await connection.echo()).toMatch(/^server/);
-    await mesh.local.kill("ztunnel/node2", { signal: "TERM" });
     const toldAt = Date.now();
+    await mesh.mesh.kill("ztunnel/node2", { signal: "TERM" });
     await eventually(async () => {
       for (const from of ["live/client", "outside/client"] as const) {
         expect((await mesh.curl(from, `http://${ip}:8080/`, { timeoutSeconds: 2 })).status).toBe(0);

@@ -65,9 +65,9 @@ async function run(): Promise<object[]> {
   return results;
 }
 
-try {
-  process.stdout.write(`${JSON.stringify({ results: await run() })}\n`);
-} catch (error) {
-  process.stdout.write(`${JSON.stringify({ session: failure(error) })}\n`);
-}
-process.exit(0);
+const told = await run().then(
+  (results) => ({ results }),
+  (error: unknown) => ({ session: failure(error) }),
+);
+// A page of metrics is longer than a pipe takes at once.
+process.stdout.write(`${JSON.stringify(told)}\n`, () => process.exit(0));

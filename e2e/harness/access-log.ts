@@ -2,6 +2,8 @@
 
 export interface AccessLogLine {
   readonly text: string;
+  /** When it was written, ms since 1970. */
+  readonly at: number;
   readonly level: string;
   readonly message: string;
   /** Values without their quotes. */
@@ -14,13 +16,14 @@ export interface AccessLogLine {
 
 /** Undefined when the line is not of the access log. */
 export function parseAccessLog(text: string): AccessLogLine | undefined {
-  const [, level = "", scope, message = "", rest = ""] = text.split("\t");
+  const [time = "", level = "", scope, message = "", rest = ""] = text.split("\t");
   if (scope !== "access") return undefined;
   const found = [...rest.matchAll(/(?:^| )([A-Za-z_.]+)=("(?:[^"\\]|\\.)*"|\S*)/g)].map(
     ([, name = "", value = ""]) => [name, value] as const,
   );
   return {
     text,
+    at: Date.parse(time),
     level,
     message,
     fields: Object.fromEntries(found.map(([name, value]) => [name, value.replaceAll(/^"|"$/g, "")])),

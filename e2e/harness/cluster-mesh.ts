@@ -11,25 +11,32 @@ import {
 } from "@hairpin/cli";
 import { eventually } from "@hairpin/testkit";
 import type { ClusterConfig } from "./cluster-config.ts";
-import { type ClusterPlaces, nodeOf, toClusterObjects } from "./cluster-manifests.ts";
+import { type ClusterPlaces, toClusterObjects } from "./cluster-manifests.ts";
+import { findName, findPods } from "./cluster-target.ts";
+import { Installation, Part, rootNamespace } from "./installation.ts";
 import { Kubectl, maxOutputBytes } from "./kubectl.ts";
-import type { ScenarioBackend } from "./scenario-backend.ts";
+import { NodeInspector } from "./node-inspector.ts";
+import type { KillOptions, ScenarioBackend } from "./scenario-backend.ts";
 
 const run = promisify(execFile);
-const rootNamespace = "istio-system";
 /** Where e2e/image/Dockerfile puts the programs. */
 const home = "/hairpin";
 
 /** A cluster that has the chart installed. Everything goes through kubectl, as its users would. */
 export class ClusterMesh implements ScenarioBackend {
+  readonly #config: ClusterConfig;
   readonly #kubectl: Kubectl;
   readonly #places: ClusterPlaces;
   /** To be deleted at the end. */
   readonly #namespaces = new Set<string>();
+  /** To be restarted at the end. */
+  readonly #killed = new Set<Part>();
+  #inspector: NodeInspector | undefined;
 
-  private constructor(kubectl: Kubectl, places: ClusterPlaces) {
-    this.#kubectl = kubectl;
-    this.#places = places;
+  private constructor(config: ClusterConfig, nodes: readonly string[]) {
+    this.#config = config;
+    this.#kubectl = new Kubectl(config);
+    this.#places = { image: config.appsImage, home, nodes };
   }
 
   /** Applies manifests and waits until all is ready. When that fails nothing is left behind. */
@@ -38,9 +45,7 @@ export class ClusterMesh implements ScenarioBackend {
     manifests: readonly string[],
     readyTimeoutMs: number,
   ): Promise<ClusterMesh> {
-    const kubectl = new Kubectl(cluster);
-    const names = (await kubectl.list(["nodes"])).map(({ metadata }) => metadata.name).toSorted();
-    const mesh = new ClusterMesh(kubectl, { image: cluster.appsImage, home, nodes: names });
+    const mesh = new ClusterMesh(cluster, await new Installation(cluster).nodes());
     try {
       await mesh.#applyObjects((await Manifests.load(manifests)).objects.map(({ object }) => object));
       await mesh.whenReady(readyTimeoutMs);
@@ -72,12 +77,10 @@ export class ClusterMesh implements ScenarioBackend {
     await this.#applyObjects(Manifests.parse(yaml, "text").objects.map(({ object }) => object));
   }
 
+  /** Resolves when the API server has taken it; what runs may take its time to end. */
   async delete(yaml: string): Promise<void> {
-    const objects = toClusterObjects(
-      Manifests.parse(yaml, "text").objects.map(({ object }) => object),
-      this.#places,
-    );
-    await this.#send(["delete", "--ignore-not-found", "--wait=true"], objects);
+    const objects = Manifests.parse(yaml, "text").objects.map(({ object }) => object);
+    await this.#send(["delete", "--ignore-not-found", "--wait=false"], objects);
   }
 
   async get(kind: string, namespace?: string): Promise<readonly KubernetesObject[]> {
@@ -88,6 +91,31 @@ export class ClusterMesh implements ScenarioBackend {
   async logs(target: string, namespace: string = "default"): Promise<string> {
     const pod = await this.#pod(target, namespace);
     return await this.#kubectl.text(["logs", "-n", pod.namespace, pod.name, "--all-containers"]);
+  }
+
+  /** All replicas at once, by a privileged pod on each node. */
+  async kill(target: string, { namespace = "default", signal = "KILL" }: KillOptions = {}): Promise<void> {
+    const { nodes } = this.#places;
+    this.#inspector ??= await NodeInspector.start(this.#kubectl, this.#config.image, nodes);
+    const inspector = this.#inspector;
+    const pods = await findPods(this.#kubectl, target, { namespace, nodes });
+    await Promise.all(
+      pods.map(async ({ metadata, spec }) => {
+        const { nodeName = "" } = spec as { readonly nodeName?: string };
+        const processes = await inspector.processes(nodeName, metadata.uid ?? "");
+        await inspector.run(nodeName, `kill -${signal} ${processes.join(" ")}`);
+      }),
+    );
+    if (target === "control") this.#killed.add(Part.control);
+    if (target.startsWith("ztunnel/")) this.#killed.add(Part.ztunnel);
+  }
+
+  /** The address of a pod or part. */
+  async ip(target: string, namespace: string): Promise<string> {
+    const [pod] = await findPods(this.#kubectl, target, { namespace, nodes: this.#places.nodes });
+    const ip = (pod.status as { podIP?: string } | undefined)?.podIP;
+    if (ip === undefined) throw new Error(`${target} has no address`);
+    return ip;
   }
 
   /** One file of a Secret of the mesh's namespace. */
@@ -137,8 +165,11 @@ export class ClusterMesh implements ScenarioBackend {
     );
   }
 
-  /** Takes away the namespaces that were made. The chart stays. */
+  /** Takes away the namespaces that were made. The chart stays; what was killed of it starts afresh, without the kubelet's growing delay. */
   async stop(): Promise<void> {
+    await this.#inspector?.[Symbol.asyncDispose]();
+    for (const part of this.#killed) await new Installation(this.#config).restart(part);
+    this.#killed.clear();
     if (this.#namespaces.size === 0) return;
     await this.#kubectl.text(["delete", "namespace", ...this.#namespaces, "--ignore-not-found", "--wait=true"]);
     this.#namespaces.clear();
@@ -179,24 +210,6 @@ export class ClusterMesh implements ScenarioBackend {
   }
 
   async #pod(target: string, namespace: string): Promise<{ readonly namespace: string; readonly name: string }> {
-    const [kind, name = ""] = target.split("/");
-    if (name === "" && kind !== "control") return { namespace, name: target };
-    if (kind === "deploy") return { namespace, name: target };
-    if (kind === "ztunnel") {
-      const node = nodeOf(name, this.#places.nodes);
-      return await this.#firstPod(rootNamespace, ["-l", "app=ztunnel", "--field-selector", `spec.nodeName=${node}`]);
-    }
-    if (kind === "control") return await this.#firstPod(rootNamespace, ["-l", "app=istiod"]);
-    return await this.#firstPod(namespace, ["-l", `gateway.networking.k8s.io/gateway-name=${name}`]);
-  }
-
-  async #firstPod(
-    namespace: string,
-    selection: readonly string[],
-  ): Promise<{ readonly namespace: string; readonly name: string }> {
-    const items = await this.#kubectl.list(["pods", "-n", namespace, ...selection]);
-    const found = items.find(({ metadata }) => metadata.deletionTimestamp === undefined);
-    if (found === undefined) throw new Error(`No pod in ${namespace} for ${selection.join(" ")}`);
-    return { namespace, name: found.metadata.name };
+    return await findName(this.#kubectl, target, { namespace, nodes: this.#places.nodes });
   }
 }

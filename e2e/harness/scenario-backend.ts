@@ -2,6 +2,11 @@
 
 import type { ExecOptions, ExecResult, KubernetesObject, RunningProgram } from "@hairpin/cli";
 
+export interface KillOptions {
+  readonly namespace?: string;
+  readonly signal?: "KILL" | "TERM";
+}
+
 /** What a scenario needs of its mesh; LocalMesh has it. Targets are `POD`, `deploy/NAME`, `ztunnel/NODE`, `waypoint/NAME` and `control`. */
 export interface ScenarioBackend {
   exec(target: string, argv: readonly string[], options?: ExecOptions): Promise<ExecResult>;
@@ -10,6 +15,8 @@ export interface ScenarioBackend {
   delete(yaml: string): Promise<unknown>;
   get(kind: string, namespace?: string): Promise<readonly KubernetesObject[]>;
   logs(target: string, namespace?: string): Promise<string>;
+  /** Sends a signal (default KILL) to the processes of a pod or part; what runs them starts them anew. */
+  kill(target: string, options?: KillOptions): Promise<void>;
   /** Rejects with what is not ready. */
   whenReady(timeoutMs?: number): Promise<void>;
   stop(): Promise<void>;

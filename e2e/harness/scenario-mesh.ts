@@ -177,6 +177,12 @@ export class ScenarioMesh implements AsyncDisposable {
     return found;
   }
 
+  /** Of a part of the mesh: `partIp("ztunnel/node2")`. */
+  async partIp(part: string, namespace = "istio-system"): Promise<string> {
+    if (this.mesh instanceof ClusterMesh) return await this.mesh.ip(part, namespace);
+    return await this.podIp(`${namespace}/${part.replace("/", "-")}`);
+  }
+
   async podIp(name: PodName): Promise<string> {
     const ip = ((await this.object("Pod", name)).status as { podIP?: string } | undefined)?.podIP;
     if (ip === undefined) throw new Error(`Pod ${name} has no address`);
@@ -212,6 +218,14 @@ export class ScenarioMesh implements AsyncDisposable {
     const wanted = nodes.length > 0 ? nodes : ["node1", "node2"];
     const logs = await Promise.all(wanted.map((node) => this.logLines(`ztunnel/${node}`)));
     return logs.flatMap((lines) => lines.map(parseAccessLog)).filter((line) => line !== undefined);
+  }
+
+  /** Those of them that have these fields, oldest first. */
+  async accessLines(
+    fields: Readonly<Record<string, string | RegExp>>,
+    ...nodes: readonly string[]
+  ): Promise<readonly AccessLogLine[]> {
+    return (await this.accessLog(...nodes)).filter((line) => matchesFields(line, fields));
   }
 
   /** The newest access log line with these fields; waits for it, because a line is written when its connection has ended. */
