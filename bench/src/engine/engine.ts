@@ -11,6 +11,7 @@ import {
   HttpUpstreams,
   RequestReporter,
   serveHttp,
+  TargetCache,
   TrafficMetrics,
   WaypointConfig,
 } from "@hairpin/waypoint";
@@ -84,7 +85,7 @@ function createComponents(
     clock,
     logger,
     input: { mesh, config, denies: new EndpointDenies(mesh), self: aWorkload({ name: "engine" }), random: Math.random },
-    resolver: { mesh, config, network, namespace },
+    targets: new TargetCache({ mesh, config, network, namespace }),
     upstreams: new HttpUpstreams({
       clock,
       metrics: sessionMetrics,

@@ -50,6 +50,7 @@ import { EndpointDenies } from "./policy/endpoint-denies.ts";
 import { selfWorkload } from "./self-workload.ts";
 import { ByteConnections } from "./byte-connections.ts";
 import { RequestReporter } from "./telemetry/request-reporter.ts";
+import { TargetCache } from "./terminate/target-cache.ts";
 import { TrafficMetrics } from "./telemetry/traffic-metrics.ts";
 import { TunnelServer } from "./terminate/serve-tunnel.ts";
 import { WaypointConfig } from "./waypoint-config.ts";
@@ -121,6 +122,7 @@ export function createWaypoint(settings: WaypointSettings, given: WaypointCompon
   const tunnels = new TunnelServer({
     input,
     resolver,
+    targets: new TargetCache(resolver),
     config,
     upstreams,
     byteConnections,

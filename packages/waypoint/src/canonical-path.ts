@@ -13,6 +13,7 @@ export interface CanonicalTarget {
  * not. A backslash becomes a slash, as in Envoy. `%2F` stays: it is data, not a separator.
  */
 export function canonicalTarget(target: string): CanonicalTarget | undefined {
+  if (isPlainPath(target)) return { path: target, query: "" };
   if (target === "*") return { path: "*", query: "" };
   if (!/^[/\\][!-~]*$/.test(target) || target.includes("#")) return undefined;
   const at = target.indexOf("?");
@@ -27,6 +28,11 @@ export function canonicalTarget(target: string): CanonicalTarget | undefined {
     .replaceAll("\\", "/");
   const path = removeDotSegments(decoded);
   return hidesDotSegments(path) ? undefined : { path, query };
+}
+
+/** A path that is canonical as it is, found by one look: nothing encoded, no backslash, dot segment, parameter or query. */
+function isPlainPath(target: string): boolean {
+  return /^\/[A-Za-z0-9._~!$&'()*+,=:@/-]*$/.test(target) && !target.includes("/.");
 }
 
 /** The path as a server reads it that drops parameters (`;x`), merges slashes and decodes `%2F`; undefined: no different. */

@@ -1,4 +1,4 @@
-import { chooseEndpoint, endpointIdentities, type MeshLookup } from "@hairpin/shared/discovery";
+import { chooseEndpoint, endpointIdentities, type ChosenEndpoint, type MeshLookup } from "@hairpin/shared/discovery";
 import { hairpinWaypoint } from "@hairpin/shared/api";
 import { formatNamespacedHostname, type Service, type Workload } from "@hairpin/shared/model";
 import { localResponse, responseFlag, type LocalResponse } from "./error-response.ts";
@@ -8,7 +8,7 @@ import type { Endpoint } from "./forward/connect-endpoint.ts";
 import type { UpstreamVersion } from "./forward/http-upstreams.ts";
 import { authorizeAll, type L7Decision, type PolicySet } from "./policy/authorize.ts";
 import type { EndpointDenies } from "./policy/endpoint-denies.ts";
-import type { RequestFacts } from "./policy/request-facts.ts";
+import type { HttpFacts, RequestFacts } from "./policy/request-facts.ts";
 import { headerValues, type RequestHead } from "./request-head.ts";
 import type { EndpointDraw, ManagedTarget, RequestPlan, TunnelContext } from "./request-context.ts";
 import type { RouteChoice } from "./route/route-table.ts";
@@ -80,25 +80,22 @@ export function policySets(target: ManagedTarget, config: WaypointConfig): reado
 }
 
 function requestFacts(head: RequestHead, tunnel: TunnelContext): RequestFacts {
-  return {
-    ...connectionFacts(tunnel),
-    http: {
-      method: head.method,
-      path: head.path,
-      authority: head.authority,
-      headerValues: (name) => headerValues(head, name),
-    },
-  };
+  return connectionFacts(tunnel, {
+    method: head.method,
+    path: head.path,
+    authority: head.authority,
+    headerValues: (name) => headerValues(head, name),
+  });
 }
 
-/** The facts of a connection that is not HTTP. */
-export function connectionFacts({ target, source }: TunnelContext): RequestFacts {
+/** The facts of a connection; without `http` of one that is not HTTP. */
+export function connectionFacts({ target, source }: TunnelContext, http?: HttpFacts): RequestFacts {
   return {
     sourceIdentity: source.identity,
     sourceIp: source.ip,
     destinationIp: target.address.ip,
     destinationPort: target.address.port,
-    http: undefined,
+    http,
   };
 }
 
@@ -220,7 +217,8 @@ export function drawEndpoint(
   input: PlanInput,
 ): EndpointDraw {
   const { mesh, self, random } = input;
-  const mayUse = (workload: Workload): boolean => backend.only?.has(workload.uid) ?? true;
+  const { only } = backend;
+  const mayUse = only && ((workload: Workload): boolean => only.has(workload.uid));
   const request = {
     service: backend.service,
     servicePort: backend.port,
@@ -229,10 +227,8 @@ export function drawEndpoint(
     // Of a pod's addresses the one of the family that the client speaks.
     originalIp: tunnel.target.address.ip,
   };
-  const fresh = chooseEndpoint(mesh, {
-    ...request,
-    accept: (workload) => mayUse(workload) && !except.has(workload.uid),
-  });
+  const isFresh = (workload: Workload): boolean => mayUse?.(workload) !== false && !except.has(workload.uid);
+  const fresh = chooseEndpoint(mesh, { ...request, accept: except.size === 0 ? mayUse : isFresh });
   // Better the same endpoint again than none.
   const chosen = fresh.kind === "found" ? fresh : chooseEndpoint(mesh, { ...request, accept: mayUse });
   if (chosen.kind !== "found") {
@@ -245,17 +241,23 @@ export function drawEndpoint(
   return (
     refusedByEndpoint(chosen, tunnel, facts, input) ?? {
       kind: "endpoint",
-      endpoint: {
-        workload: chosen.workload,
-        ip: chosen.ip,
-        port: chosen.port,
-        identities: chosen.identities,
-        service: backend.service,
-        hairpinned: false,
-      },
+      endpoint: serviceEndpoint(chosen, backend.service),
     }
   );
 }
+
+/** An endpoint of a service; the same value as long as the choice and the service are, so that what is kept for it is found fast. */
+function serviceEndpoint(chosen: ChosenEndpoint, service: Service): Endpoint {
+  let endpoint = serviceEndpoints.get(chosen);
+  if (endpoint?.service !== service) {
+    const { workload, ip, port, identities } = chosen;
+    endpoint = { workload, ip, port, identities, service, hairpinned: false };
+    serviceEndpoints.set(chosen, endpoint);
+  }
+  return endpoint;
+}
+
+const serviceEndpoints = new WeakMap<ChosenEndpoint, Endpoint>();
 
 /** The pod that was addressed. */
 export function podEndpoint(

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { isIPv6 } from "node:net";
-import type { HeaderField, HeaderList } from "@hairpin/wire";
+import { findHeader, type HeaderField, type HeaderList } from "@hairpin/wire";
 import { canonicalTarget } from "./canonical-path.ts";
 import { upgradeField } from "./http/http-stream.ts";
 import type { RequestHead } from "./request-head.ts";
@@ -20,33 +20,32 @@ export type ReadRequest =
  * which knows requests without Host.
  */
 export function readRequest(headers: HeaderList, defaultAuthority: string): ReadRequest {
-  const pseudo = new Map<string, string>();
   const fields: HeaderField[] = [];
   const hosts: string[] = [];
   const cookies: string[] = [];
   for (const field of headers) {
-    if (field.name.startsWith(":")) pseudo.set(field.name, field.value);
-    else if (field.name === "host") hosts.push(field.value);
+    if (field.name.startsWith(":")) continue;
+    if (field.name === "host") hosts.push(field.value);
     else if (field.name === "cookie") cookies.push(field.value);
     else if (!isMeshOwned(field.name)) fields.push(field);
   }
   // HTTP/2 splits cookies (RFC 9113 §8.2.3): whoever matches them must see them whole.
   if (cookies.length > 0) fields.push({ name: "cookie", value: cookies.join("; ") });
-  const method = pseudo.get(":method") ?? "";
-  if (method === "CONNECT" || pseudo.has(":protocol")) return bad("CONNECT is not proxied");
+  const method = findHeader(headers, ":method") ?? "";
+  if (method === "CONNECT" || findHeader(headers, ":protocol") !== undefined) return bad("CONNECT is not proxied");
   // Some servers do not tell `get` from `GET`, and so would pass what a policy about GET does not match. HTTP/1.1's parser agrees.
   if (!/^[A-Z0-9!#$%&'*+.^_|~-]{1,32}$/.test(method)) return bad("the method is not in upper case");
   // HTTP/2 clients may send Host instead of :authority (RFC 9113 §8.3.1); both must agree.
-  const authority = (pseudo.get(":authority") || hosts[0] || defaultAuthority).toLowerCase();
+  const authority = (findHeader(headers, ":authority") || hosts[0] || defaultAuthority).toLowerCase();
   if (!isHost(authority)) return bad("the host is missing or malformed");
   if (hosts.some((host) => host.toLowerCase() !== authority)) return bad("Host differs from :authority");
-  const target = canonicalTarget(pseudo.get(":path") ?? "");
+  const target = canonicalTarget(findHeader(headers, ":path") ?? "");
   if (!target || (target.path === "*" && method !== "OPTIONS")) return bad("the request target has no canonical form");
   return {
     kind: "request",
     head: { method, scheme: "http", authority, path: target.path, query: target.query, headers: withDefaults(fields) },
     isGrpc: fields.some(({ name, value }) => name === "content-type" && /^application\/grpc($|[+;])/i.test(value)),
-    upgrade: pseudo.get(upgradeField),
+    upgrade: findHeader(headers, upgradeField),
   };
 }
 
@@ -65,6 +64,7 @@ function isMeshOwned(name: string): boolean {
 
 /** A name, IPv4 or `[IPv6]`, and perhaps a port; what HTTP/1.1's parser takes. */
 function isHost(authority: string): boolean {
+  if (/^[a-z0-9._~-]{1,255}(?::[0-9]{1,4})?$/.test(authority)) return true;
   const match = /^(?:([a-z0-9._~-]{1,255})|\[([0-9a-f:.]+)\])(?::([0-9]{1,5}))?$/.exec(authority);
   if (!match) return false;
   const [, , ipv6, port = "0"] = match;

@@ -1,8 +1,9 @@
 import { defaultFrameTimerOptions, FrameTimers, type ResetBudgets, type SessionMetrics } from "@hairpin/hbone";
-import { formatSocketAddress, type SocketAddress } from "@hairpin/shared/model";
+import { formatSocketAddress } from "@hairpin/shared/model";
 import { errorMessage, type Clock } from "@hairpin/shared/process";
 import type { Logger } from "@hairpin/shared/telemetry";
 import { createHttp2Session, type ByteChannel, type HeaderList } from "@hairpin/wire";
+import type { ClientConnection } from "./client-connection.ts";
 import { localResponse, responseFlag, type LocalResponse } from "./error-response.ts";
 import { Exchange } from "./exchange.ts";
 import type { HttpUpstreams } from "./forward/http-upstreams.ts";
@@ -12,24 +13,18 @@ import { planRequest, type PlanInput } from "./phases.ts";
 import { readRequest, type ReadRequest } from "./read-request.ts";
 import type { ManagedTarget, RequestPlan } from "./request-context.ts";
 import type { RequestReporter } from "./telemetry/request-reporter.ts";
-import type { Source } from "./terminate/read-source.ts";
-import { resolveTarget, type Target, type TargetResolver } from "./terminate/resolve-target.ts";
+import type { Target } from "./terminate/resolve-target.ts";
+import type { TargetCache } from "./terminate/target-cache.ts";
 
 export interface HttpServerComponents {
   readonly input: PlanInput;
-  readonly resolver: TargetResolver;
+  readonly targets: TargetCache;
   readonly upstreams: HttpUpstreams;
   readonly clock: Clock;
   readonly reporter: RequestReporter;
   readonly resetBudgets: ResetBudgets;
   readonly sessionMetrics: SessionMetrics;
   readonly logger: Logger;
-}
-
-/** A client's connection: where it leads and on whose behalf it came. What that means is asked anew for every request. */
-export interface ClientConnection {
-  readonly address: SocketAddress;
-  readonly source: Source;
 }
 
 /** An HTTP connection of a client, whichever version. */
@@ -115,7 +110,7 @@ function serveRequest(incoming: IncomingRequest, connection: ClientConnection, c
   const upgrade = read?.kind === "request" ? read.upgrade : undefined;
   const exchange = new Exchange({ stream, headers, endStream, isGrpc, upgrade, plan }, components, (result) =>
     reporter.finished({
-      ...connection,
+      connection,
       target,
       head,
       isGrpc,
@@ -138,11 +133,11 @@ function decide(
   headers: HeaderList,
   version: "http1" | "http2",
   connection: ClientConnection,
-  { input, resolver, logger }: HttpServerComponents,
+  { input, targets, logger }: HttpServerComponents,
 ): RequestDecision {
   let read: ReadRequest | undefined;
   try {
-    const target = resolveTarget(connection.address, resolver);
+    const target = targets.targetOf(connection);
     read = readRequest(headers, defaultAuthority(target, connection));
     if (target.kind === "refused") return answer(read, undefined, localResponse.notManaged(target.reason));
     if (read.kind === "bad-request") return answer(read, target, localResponse.badRequest(read.reason));
@@ -175,11 +170,11 @@ function reportUnreadable(
   error: Error,
   status: number,
   connection: ClientConnection,
-  { resolver, reporter }: HttpServerComponents,
+  { targets, reporter }: HttpServerComponents,
 ): void {
-  const target = resolveTarget(connection.address, resolver);
+  const target = targets.targetOf(connection);
   reporter.finished({
-    ...connection,
+    connection,
     target: target.kind === "refused" ? undefined : target,
     head: undefined,
     isGrpc: false,

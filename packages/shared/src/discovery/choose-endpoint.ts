@@ -14,7 +14,7 @@ export interface EndpointRequest {
   /** The address the client dialled: the chosen IP is of its family if possible, or is this one if the endpoint has it. */
   readonly originalIp?: IpAddress | undefined;
   /** Further restriction, e.g. a waypoint that balances only over pods it covers. */
-  readonly accept?: (workload: Workload) => boolean;
+  readonly accept?: ((workload: Workload) => boolean) | undefined;
   /** `waypoint`: the service need not declare the port if the endpoint has an application tunnel. Default `standard`. */
   readonly purpose?: "standard" | "waypoint";
 }
@@ -88,7 +88,22 @@ function spiffeIdsOf(name: string): Identity[] {
   }
 }
 
+/** What a candidate was chosen as, and for which request: callers of a service mostly ask alike, and get the same value. */
+const addressed = new WeakMap<
+  Candidate,
+  { readonly service: Service; readonly originalIp: IpAddress | undefined; readonly choice: EndpointChoice }
+>();
+
 function addressOf(chosen: Candidate, request: EndpointRequest): EndpointChoice {
+  const { service, originalIp } = request;
+  const before = addressed.get(chosen);
+  if (before?.service === service && before.originalIp === originalIp) return before.choice;
+  const choice = findAddress(chosen, request);
+  addressed.set(chosen, { service, originalIp, choice });
+  return choice;
+}
+
+function findAddress(chosen: Candidate, request: EndpointRequest): EndpointChoice {
   const { workload } = chosen.endpoint;
   const identities = endpointIdentities(workload, request.service);
   const ip = pickIp(workload.addresses, request.service.ipFamilies, request.originalIp);

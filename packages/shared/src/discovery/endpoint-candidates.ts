@@ -51,12 +51,31 @@ export class Candidates {
 const maxKept = 64;
 /** By the list of endpoints, which is another one for each version of a service. */
 const kept = new WeakMap<readonly ServiceEndpoint[], Map<string, Candidates>>();
+/** The last query of each list: a waypoint asks the same again and again. */
+const lastAnswers = new WeakMap<readonly ServiceEndpoint[], CandidateQuery & { readonly candidates: Candidates }>();
 
 /**
  * The candidates among endpoints, for all callers that differ in nothing that counts. O(endpoints) for the first of them,
  * O(1) as long as the service and its endpoints stay what they are.
  */
 export function candidatesOf(endpoints: readonly ServiceEndpoint[], query: CandidateQuery): Candidates {
+  const last = lastAnswers.get(endpoints);
+  if (last && isSameQuery(last, query)) return last.candidates;
+  const candidates = findCandidates(endpoints, query);
+  lastAnswers.set(endpoints, { ...query, candidates });
+  return candidates;
+}
+
+function isSameQuery(a: CandidateQuery, b: CandidateQuery): boolean {
+  return (
+    a.servicePort === b.servicePort &&
+    a.targetPort === b.targetPort &&
+    a.source === b.source &&
+    a.loadBalancing === b.loadBalancing
+  );
+}
+
+function findCandidates(endpoints: readonly ServiceEndpoint[], query: CandidateQuery): Candidates {
   const byKey = kept.get(endpoints) ?? new Map<string, Candidates>();
   kept.set(endpoints, byKey);
   const key = keyOf(query);

@@ -53,5 +53,6 @@ export function runRequestFilters(filters: readonly Filter[], head: RequestHead,
 }
 
 export function runResponseFilters(filters: readonly Filter[], headers: HeaderList): HeaderList {
+  if (filters.length === 0) return headers;
   return filters.reduceRight((fields, filter) => filter.onResponse?.(fields) ?? fields, headers);
 }

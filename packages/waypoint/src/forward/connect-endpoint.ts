@@ -18,9 +18,16 @@ export interface Endpoint {
 
 /** Endpoints that are the same for the pooling of connections. */
 export function endpointKey(endpoint: Endpoint): string {
-  const { workload, ip, port, service, hairpinned } = endpoint;
-  return `${workload.uid}|${formatSocketAddress({ ip, port })}|${service?.hostname ?? ""}|${hairpinned ? "hairpinned" : ""}`;
+  let key = keys.get(endpoint);
+  if (key === undefined) {
+    const { workload, ip, port, service, hairpinned } = endpoint;
+    key = `${workload.uid}|${formatSocketAddress({ ip, port })}|${service?.hostname ?? ""}|${hairpinned ? "hairpinned" : ""}`;
+    keys.set(endpoint, key);
+  }
+  return key;
 }
+
+const keys = new WeakMap<Endpoint, string>();
 
 export interface ConnectEndpointComponents {
   readonly dialer: TunnelDialer;

@@ -192,20 +192,35 @@ describe("Http1Server", () => {
     expect(incoming?.closed).toBeInstanceOf(Error);
   });
 
-  it("drains: the first request of a connection is served, an idle one closes at once", async () => {
-    const fresh = serve();
-    fresh.server.shutdown();
-    send(fresh.client, get("/"));
-    await eventually(() => expect(fresh.requests).toHaveLength(1));
-    const [incoming] = fresh.requests;
-    if (incoming) answer(incoming, "last");
-    await eventually(() => expect(fresh.state.received).toMatch(/connection: close\r\n[^]*last$/));
-    const used = serve();
-    send(used.client, get("/"));
-    await eventually(() => expect(used.requests).toHaveLength(1));
-    if (used.requests[0]) answer(used.requests[0], "ok");
-    await eventually(() => expect(used.state.received).toMatch(/ok$/));
-    used.server.shutdown();
-    await eventually(() => expect(used.state.ended).toBe(true));
+  it.each([0, 1])("drains: the next request after %i is answered, as the last", async (before) => {
+    const { client, clock, requests, server, state } = serve({ drainIdleMs: 5000 });
+    const exchange = async (): Promise<void> => {
+      const count = requests.length;
+      send(client, get("/"));
+      await eventually(() => expect(requests).toHaveLength(count + 1));
+      const incoming = requests.at(-1);
+      if (incoming) answer(incoming, `answer ${count}`);
+      await eventually(() => expect(state.received).toMatch(new RegExp(`answer ${count}$`)));
+    };
+    for (let index = 0; index < before; index++) await exchange();
+    server.shutdown();
+    await clock.advance(4999);
+    expect(state.ended).toBe(false);
+    expect(state.received).not.toContain("connection: close");
+    await exchange();
+    expect(state.received).toContain("connection: close\r\n");
+    await eventually(() => expect(state.ended).toBe(true));
+  });
+
+  it("drains: a connection that is silent for long closes", async () => {
+    const { client, clock, requests, server, state } = serve({ drainIdleMs: 5000 });
+    send(client, get("/"));
+    await eventually(() => expect(requests).toHaveLength(1));
+    if (requests[0]) answer(requests[0], "ok");
+    await eventually(() => expect(state.received).toMatch(/ok$/));
+    server.shutdown();
+    expect(state.ended).toBe(false);
+    await clock.advance(5000);
+    await eventually(() => expect(state.ended).toBe(true));
   });
 });

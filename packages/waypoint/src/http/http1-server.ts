@@ -25,6 +25,8 @@ export interface Http1ServerOptions {
   readonly headTimeoutMs?: number;
   /** Between two requests, and before the first. Default 1 h, as Envoy. */
   readonly idleTimeoutMs?: number;
+  /** While draining, in place of `idleTimeoutMs`: a request that comes within it is answered, as the last. Default 5 s. */
+  readonly drainIdleMs?: number;
   /** After our last byte: how long the client may take to close, so that it can read that byte. Default 1 s. */
   readonly lingerMs?: number;
 }
@@ -54,8 +56,6 @@ export class Http1Server implements ByteChannelHandler {
   /** The parser is being fed: what finishes an exchange meanwhile is looked at after it returned. */
   #reading = false;
   #clientEnded = false;
-  /** A request has come: before that one is on its way. */
-  #served = false;
   #drains = false;
   #discarded = 0;
   #timer: Timer | undefined;
@@ -71,7 +71,13 @@ export class Http1Server implements ByteChannelHandler {
     this.#channel = channel;
     this.#handler = components.handler;
     this.#clock = components.clock;
-    this.#options = { headTimeoutMs: 10_000, idleTimeoutMs: 60 * 60_000, lingerMs: 1000, ...options };
+    this.#options = {
+      headTimeoutMs: 10_000,
+      idleTimeoutMs: 60 * 60_000,
+      drainIdleMs: 5000,
+      lingerMs: 1000,
+      ...options,
+    };
     this.#writer = new Http1Writer(channel);
     const owner = {
       drains: () => this.#drains,
@@ -91,10 +97,13 @@ export class Http1Server implements ByteChannelHandler {
     channel.resume();
   }
 
-  /** Closes the connection after the current exchange, or the first if none has begun; at once between two. */
+  /**
+   * Closes the connection after the current exchange or the next one, whose answer says so: a client in the habit of calling would meet an
+   * end at once with its next request on the way. One that is silent for long is closed.
+   */
   shutdown(): void {
     this.#drains = true;
-    if (this.#served && !this.#stream && this.#state === "open") this.#linger();
+    if (!this.#stream && this.#state === "open" && !this.#headTimer) this.#watchIdle();
   }
 
   destroy(error?: Error): void {
@@ -196,7 +205,6 @@ export class Http1Server implements ByteChannelHandler {
     const endStream = head.body.kind === "none" || (head.body.kind === "length" && head.body.length === 0);
     const stream = new Http1ServerStream(this.#connection, head, upgrade);
     this.#stream = stream;
-    this.#served = true;
     this.#handler.onStream(stream, requestToList(head, upgrade), endStream);
   }
 
@@ -319,16 +327,18 @@ export class Http1Server implements ByteChannelHandler {
   #watchIdle(): void {
     this.#timer?.cancel();
     this.#headTimer = false;
+    const { drainIdleMs, idleTimeoutMs } = this.#options;
+    const limitMs = this.#drains ? drainIdleMs : idleTimeoutMs;
     const check = (): void => {
       const idleMs = this.#clock.now() - this.#idleSince;
       if (this.#state !== "open" || this.#headTimer) return;
-      if (!this.#stream && idleMs >= this.#options.idleTimeoutMs) {
+      if (!this.#stream && idleMs >= limitMs) {
         this.#linger();
         return;
       }
-      const nextMs = this.#stream ? this.#options.idleTimeoutMs : this.#options.idleTimeoutMs - idleMs;
+      const nextMs = this.#stream ? limitMs : limitMs - idleMs;
       this.#timer = this.#clock.setTimer(nextMs, check, { background: true });
     };
-    this.#timer = this.#clock.setTimer(this.#options.idleTimeoutMs, check, { background: true });
+    check();
   }
 }

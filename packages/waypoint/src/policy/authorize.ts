@@ -34,7 +34,7 @@ export class PolicySet {
    * authorizer, which this version does not have: what it matches is refused.
    */
   decide(facts: RequestFacts): L7Decision {
-    const dryRun = this.#dryRun.filter((policy) => policy.match(facts) >= 0).map(({ key }) => key);
+    const dryRun = this.#matchDryRun(facts);
     for (const policy of this.#refusing) {
       const rule = policy.match(facts);
       if (rule < 0) continue;
@@ -56,7 +56,14 @@ export class PolicySet {
       dryRun,
     };
   }
+
+  #matchDryRun(facts: RequestFacts): readonly string[] {
+    if (this.#dryRun.length === 0) return none;
+    return this.#dryRun.filter((policy) => policy.match(facts) >= 0).map(({ key }) => key);
+  }
 }
+
+const none: readonly string[] = [];
 
 /** Decides by several sets, each of which must allow: a pod-addressed call passes the policies of every Service of the pod. */
 export function authorizeAll(sets: readonly PolicySet[], facts: RequestFacts): L7Decision {

@@ -107,7 +107,6 @@ const waypointFamilies = {
 } as const;
 
 export interface FinishedRequest {
-  readonly durationMs: number;
   readonly requestBytes: number;
   readonly responseBytes: number;
   readonly requestMessages: number;
@@ -120,13 +119,39 @@ export interface ObservedConnection {
   close(): void;
 }
 
-interface HttpHandles {
-  readonly requests: CounterHandle;
-  readonly duration: HistogramHandle;
-  readonly requestBytes: HistogramHandle;
-  readonly responseBytes: HistogramHandle;
-  readonly requestMessages: CounterHandle | undefined;
-  readonly responseMessages: CounterHandle | undefined;
+/** What requests with the same labels are counted by. */
+export class HttpSeries {
+  readonly #requests: CounterHandle;
+  readonly #duration: HistogramHandle;
+  readonly #requestBytes: HistogramHandle;
+  readonly #responseBytes: HistogramHandle;
+  readonly #requestMessages: CounterHandle | undefined;
+  readonly #responseMessages: CounterHandle | undefined;
+
+  constructor(handles: {
+    readonly requests: CounterHandle;
+    readonly duration: HistogramHandle;
+    readonly requestBytes: HistogramHandle;
+    readonly responseBytes: HistogramHandle;
+    readonly requestMessages: CounterHandle | undefined;
+    readonly responseMessages: CounterHandle | undefined;
+  }) {
+    this.#requests = handles.requests;
+    this.#duration = handles.duration;
+    this.#requestBytes = handles.requestBytes;
+    this.#responseBytes = handles.responseBytes;
+    this.#requestMessages = handles.requestMessages;
+    this.#responseMessages = handles.responseMessages;
+  }
+
+  add(finished: FinishedRequest, durationMs: number): void {
+    this.#requests.add(1);
+    this.#duration.observe(durationMs);
+    this.#requestBytes.observe(finished.requestBytes);
+    this.#responseBytes.observe(finished.responseBytes);
+    this.#requestMessages?.add(finished.requestMessages);
+    this.#responseMessages?.add(finished.responseMessages);
+  }
 }
 
 /** Series whose handles are kept at hand; beyond it they are looked up again. */
@@ -149,7 +174,7 @@ export class TrafficMetrics {
   readonly #ignoredHeaders: CounterHandle;
   readonly #connectionsOpen: GaugeHandle;
   readonly #connections = new Set<OpenConnection>();
-  readonly #httpHandles = new Map<string, HttpHandles>();
+  readonly #httpSeries = new Map<string, HttpSeries>();
 
   constructor(registry: MetricRegistry) {
     // First of all, since its collector brings the byte counters up to date.
@@ -171,22 +196,17 @@ export class TrafficMetrics {
   }
 
   /**
-   * Counts a request. `key` stands for the labels, which are made only when it is new: rendering 25 labels four times over
-   * would cost more than the routing of the request.
+   * What counts requests. `key` stands for the labels, which are made only when it is new: rendering 25 labels four times
+   * over would cost more than the routing of the request.
    */
-  requestFinished(key: string, labels: () => HttpLabels, finished: FinishedRequest): void {
-    let handles = this.#httpHandles.get(key);
-    if (!handles) {
-      handles = this.#resolve(labels());
-      if (this.#httpHandles.size >= maxCachedHandles) this.#httpHandles.clear();
-      this.#httpHandles.set(key, handles);
+  httpSeries(key: string, labels: () => HttpLabels): HttpSeries {
+    let series = this.#httpSeries.get(key);
+    if (!series) {
+      series = this.#resolve(labels());
+      if (this.#httpSeries.size >= maxCachedHandles) this.#httpSeries.clear();
+      this.#httpSeries.set(key, series);
     }
-    handles.requests.add(1);
-    handles.duration.observe(finished.durationMs);
-    handles.requestBytes.observe(finished.requestBytes);
-    handles.responseBytes.observe(finished.responseBytes);
-    handles.requestMessages?.add(finished.requestMessages);
-    handles.responseMessages?.add(finished.responseMessages);
+    return series;
   }
 
   /** Counts a byte connection as opened; its bytes are taken from `counters` whenever the metrics are read. */
@@ -221,16 +241,16 @@ export class TrafficMetrics {
     this.#ignoredHeaders.add(1);
   }
 
-  #resolve(labels: HttpLabels): HttpHandles {
+  #resolve(labels: HttpLabels): HttpSeries {
     const isGrpc = labels.request_protocol === "grpc";
-    return {
+    return new HttpSeries({
       requests: this.#requests.handle(labels),
       duration: this.#duration.handle(labels),
       requestBytes: this.#requestBytes.handle(labels),
       responseBytes: this.#responseBytes.handle(labels),
       requestMessages: isGrpc ? this.#requestMessages.handle(labels) : undefined,
       responseMessages: isGrpc ? this.#responseMessages.handle(labels) : undefined,
-    };
+    });
   }
 
   #collect(): void {

@@ -8,11 +8,12 @@ import type { ByteConnections } from "../byte-connections.ts";
 import type { TrafficMetrics } from "../telemetry/traffic-metrics.ts";
 import type { PortProtocol, WaypointConfig } from "../waypoint-config.ts";
 import { readSource } from "./read-source.ts";
-import { resolveAuthority } from "./resolve-target.ts";
+import { resolveAuthority, type TargetResolver } from "./resolve-target.ts";
 import { sniff } from "./sniff.ts";
 
 export interface TunnelServerComponents extends HttpServerComponents {
   readonly config: WaypointConfig;
+  readonly resolver: TargetResolver;
   readonly byteConnections: ByteConnections;
   readonly clock: Clock;
   readonly drain: Drain;
