@@ -1,9 +1,13 @@
 import { execFile } from "node:child_process";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { promisify } from "node:util";
 import type { KubernetesObject } from "@hairpin/cli";
 import type { ClusterConfig } from "./cluster-config.ts";
 
 const run = promisify(execFile);
+/** Not the home folder: programs are run without one, and kubectl would take the current folder for it. */
+const cacheFolder = join(tmpdir(), "hairpin-e2e-kubectl");
 export const maxOutputBytes: number = 64 * 1024 * 1024;
 
 /** kubectl for one cluster. */
@@ -16,7 +20,7 @@ export class Kubectl {
 
   /** The words of a call, to be run by somebody else. */
   argv(args: readonly string[]): readonly string[] {
-    return [this.#config.kubectl, "--kubeconfig", this.#config.kubeconfig, ...args];
+    return [this.#config.kubectl, "--kubeconfig", this.#config.kubeconfig, "--cache-dir", cacheFolder, ...args];
   }
 
   /** Its output. Rejects with what it wrote to standard error. */
