@@ -7,7 +7,7 @@ import { routeControllerName } from "./route-status.ts";
 import type { StatusSink, StatusWrite } from "./status-writer.ts";
 
 /** Owner of every status field that control applies; other writers of the same objects must use another. */
-const statusFieldManager = "hairpin-control";
+export const statusFieldManager = "hairpin-control";
 
 const limits = { perSecond: 50, burst: 100 };
 /** How often a write that met somebody else's is decided again before it is left to the writer's backoff. */

@@ -10,15 +10,10 @@ import { rootCertConfigMap } from "../deploy/proxy-pod.ts";
 import { managedBy } from "../deploy/waypoint-objects.ts";
 import { leaseName } from "../kubernetes/lease-election.ts";
 import type { UninstallComponents } from "./uninstall.ts";
+import { isWrittenBy, type WrittenObject } from "./written-by.ts";
 
 /** What {@link KubernetesApi.create} writes when nobody says otherwise. */
 const controlManager = "hairpin-control";
-
-interface ManagedByManagers extends KubernetesObject {
-  readonly metadata: KubernetesObject["metadata"] & {
-    readonly managedFields?: readonly { readonly manager?: string }[];
-  };
-}
 
 interface GatewayClass extends KubernetesObject {
   readonly spec?: { readonly controllerName?: string };
@@ -48,7 +43,7 @@ export async function deleteMade({ api, say }: UninstallComponents, rootNamespac
     { apiVersion: "v1", kind: "Secret", name: stateSecretName },
     { apiVersion: "coordination.k8s.io/v1", kind: "Lease", name: leaseName },
   ]) {
-    const found = await api.get<ManagedByManagers>({ ...path, namespace: rootNamespace });
+    const found = await api.get<WrittenObject>({ ...path, namespace: rootNamespace });
     if (found !== undefined && isWrittenBy(found, controlManager)) await remove(api, [found]);
   }
   await deleteGatewayClass(api);
@@ -65,8 +60,8 @@ async function list(
   api: KubernetesApi,
   kind: ResourceKind,
   selection: { readonly labelSelector?: string; readonly fieldSelector?: string },
-): Promise<readonly ManagedByManagers[]> {
-  return (await api.list<ManagedByManagers>(kind, selection)).items;
+): Promise<readonly WrittenObject[]> {
+  return (await api.list<WrittenObject>(kind, selection)).items;
 }
 
 /** How many there were. One that has been replaced since is somebody else's. */
@@ -82,8 +77,4 @@ async function remove(api: KubernetesApi, objects: readonly KubernetesObject[]):
     }
   }
   return removed;
-}
-
-function isWrittenBy({ metadata }: ManagedByManagers, manager: string): boolean {
-  return metadata.managedFields?.some((entry) => entry.manager === manager) === true;
 }

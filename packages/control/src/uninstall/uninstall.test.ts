@@ -75,6 +75,26 @@ describe("uninstall", () => {
     expect(fake.find("Service", "shop", "web")).toBeDefined();
   });
 
+  test("takes back what control said of the users' objects, and leaves what others said", async () => {
+    const gateway = {
+      apiVersion: "gateway.networking.k8s.io/v1",
+      kind: "Gateway",
+      metadata: { name: "waypoint", namespace: "shop" },
+    };
+    const say = async (type: string, fieldManager: string): Promise<unknown> => {
+      const condition = { type, status: "True", reason: "R", message: "", lastTransitionTime: "2026-01-01T00:00:00Z" };
+      const object = { ...gateway, status: { conditions: [condition] } };
+      return await components.api.apply(object, { fieldManager, subresource: "status" });
+    };
+    fake.put({ ...gateway, spec: {} });
+    await say("Programmed", "hairpin-deployer");
+    await say("hairpin.mesh/Bound", "hairpin-control");
+    await say("Scheduled", "somebody");
+    await uninstall(components, { rootNamespace });
+    const { status } = fake.find("Gateway", "shop", "waypoint") as { status?: { conditions?: { type: string }[] } };
+    expect(status?.conditions?.map(({ type }) => type)).toEqual(["Scheduled"]);
+  });
+
   test("does not wait for a node that is away, and an event there says what it left", async () => {
     fake.put(node("up", "True"), node("down", "Unknown"), agentOn("down"));
     await uninstall(components, { rootNamespace });

@@ -4,6 +4,7 @@
 import type { KubernetesApi } from "@hairpin/shared/kubernetes";
 import type { Clock } from "@hairpin/shared/process";
 import { deleteMade } from "./delete-made.ts";
+import { takeBackStatuses } from "./take-back-statuses.ts";
 import { whenPodsGone } from "./when-pods-gone.ts";
 
 /** An agent releases its pods, waits 10 s for what is open, and has 30 s in all. */
@@ -19,7 +20,7 @@ export interface UninstallComponents {
 
 /**
  * In this order: the webhook, or nobody could change a policy when control has gone; the agents, which release their pods while ztunnel
- * serves them and control tells the others; control, which would mend what goes next; what it has made. Whatever has gone already
+ * serves them and control tells the others; control, which would mend what goes next; what it has said and made. Whatever has gone already
  * is no error: it can be run again. Rejects when agents or replicas on nodes that are up do not end; nodes that are away are told of
  * and not waited for.
  */
@@ -39,5 +40,6 @@ export async function uninstall(
   await api.delete({ apiVersion: "apps/v1", kind: "Deployment", namespace, name: "istiod" });
   await whenPodsGone(components, { namespace, app: "istiod", timeoutMs: controlTimeoutMs });
   say("control has ended");
+  await takeBackStatuses(components);
   await deleteMade(components, namespace);
 }
