@@ -2,9 +2,8 @@
 
 import { eventually } from "@hairpin/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Installation, Part, rootNamespace } from "./harness/installation.ts";
+import { Installation, Part } from "./harness/installation.ts";
 import { isServed, Load } from "./harness/load.ts";
-import { NodeInspector } from "./harness/node-inspector.ts";
 import { cluster, type PodName, report, ScenarioMesh } from "./harness/scenario-mesh.ts";
 
 const client: PodName = "load/client";
@@ -106,14 +105,9 @@ describe("ztunnel", () => {
   });
 
   it("that is killed lets nothing through without itself, and the gap ends with the next one", async () => {
-    const [node = ""] = await installation.nodes();
-    const [ztunnel = ""] = await installation.pods(Part.ztunnel, node);
-    await using inspector = await NodeInspector.start(installation.kubectl, cluster?.image ?? "", [node]);
-    const { uid = "" } = (await mesh.object("Pod", `${rootNamespace}/${ztunnel}`)).metadata;
     const load = await Load.start(mesh, client, url);
-    const processes = await inspector.processes(node, uid);
     const killedAt = Date.now();
-    await inspector.run(node, `kill -9 ${processes.join(" ")}`);
+    await mesh.mesh.kill("ztunnel/node1");
     const failed = await load.fresh.first(killedAt, (call) => !isServed(call), 30_000);
     const back = await load.fresh.first(failed.at, isServed, 60_000);
     report(`ztunnel killed: new connections fail for ${back.startedAt - failed.startedAt} ms`);
