@@ -5,6 +5,7 @@ import { describe, it } from "vitest";
 const foreignParts = {
   ztunnel: { variable: "ZTUNNEL_BIN", what: "Istio's ztunnel" },
   istiod: { variable: "ISTIOD_BIN", what: "Istio's pilot-discovery" },
+  istioctl: { variable: "ISTIOCTL_BIN", what: "istioctl" },
   envoy: { variable: "ENVOY_BIN", what: "Envoy" },
 } as const;
 
