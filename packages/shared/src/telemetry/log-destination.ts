@@ -38,8 +38,8 @@ export interface BoundedDestinationOptions {
 }
 
 /**
- * Lines are collected for this long, or until so many characters wait: a write for each costs more than a request. Level and
- * kind of line make no difference; `flush` writes what waits.
+ * After a write lines are collected for this long, or until so many characters wait: a write for each costs more than a
+ * request. The first line after a pause is written at once; `flush` writes what waits.
  */
 const collectMs = 20;
 const collectCharacters = 32 * 1024;
@@ -60,6 +60,7 @@ export function createBoundedDestination(options: BoundedDestinationOptions = {}
   /** Lines given to pino since it had written everything. */
   let passedOn = 0;
   let timer: NodeJS.Timeout | undefined;
+  let passedOnAtMs = -Infinity;
   let dropped = 0;
   let reported = 0;
   let gone = false;
@@ -76,6 +77,7 @@ export function createBoundedDestination(options: BoundedDestinationOptions = {}
   };
   const passOn = (): void => {
     const lines = takeCollected();
+    passedOnAtMs = performance.now();
     if (gone) {
       countDrops(countLines(lines));
     } else if (lines !== "") {
@@ -86,7 +88,7 @@ export function createBoundedDestination(options: BoundedDestinationOptions = {}
   const write = (line: string): void => {
     collected += line;
     if (collected.length >= collectCharacters) passOn();
-    else timer ??= setTimeout(passOn, collectMs);
+    else timer ??= setTimeout(passOn, performance.now() - passedOnAtMs < collectMs ? collectMs : 0);
   };
   stream.on("drop", (lines: string) => {
     passedOn -= countLines(lines);
