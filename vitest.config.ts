@@ -7,7 +7,7 @@ import { defineConfig } from "vitest/config";
 const cluster = {
   test: {
     name: "cluster",
-    include: ["e2e/{capture,enforcement,live-change,routing}.mesh.test.ts", "e2e/*.cluster.test.ts"],
+    include: ["e2e/*.{mesh,cluster}.test.ts"],
     pool: "forks" as const,
     fileParallelism: false,
     testTimeout: 120_000,

@@ -224,8 +224,7 @@ describe("when the waypoint that a namespace names", () => {
       callers.map(async ([from, url]) => await mesh.startCalls(from, { url: await url(), intervalMs: 20 })),
     );
     await Promise.all(loops.map((loop) => loop.first(0, isServed)));
-    const killedAt = Date.now();
-    await mesh.mesh.kill("waypoint/door", { namespace: "labelled" });
+    const killedAt = await mesh.kill("waypoint/door", { namespace: "labelled" });
     const failures = await Promise.all(loops.map((loop) => loop.first(killedAt, (call) => !isServed(call))));
     await Promise.all(loops.map((loop, index) => loop.first(failures[index]?.startedAt ?? 0, isServed, 20_000)));
     for (const loop of loops) {

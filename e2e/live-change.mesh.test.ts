@@ -25,21 +25,30 @@ const denyClient = `action: DENY, rules: [{from: [{source: {principals: [${clien
 const isServed = (call: ToldCall): boolean => call.status === 200;
 const isRefused = (call: ToldCall): boolean => call.status === 0;
 
-/** Applies (or deletes) something and measures when the calls of a loop first show it, from the moment it was taken. */
+/** When a change first showed: after its command began, and after it returned (0: it showed before). */
+interface Effect {
+  readonly sinceBegunMs: number;
+  readonly sinceTakenMs: number;
+}
+
+/** Applies (or deletes) something and measures when the calls of a loop first show it. */
 async function measure(
   loop: CallLoop,
   change: () => Promise<number>,
   shows: (call: ToldCall) => boolean,
-): Promise<number> {
+): Promise<Effect> {
   const begunAt = Date.now();
   const takenAt = await change();
   const { at } = await loop.first(begunAt, shows);
-  return Math.max(0, at - takenAt);
+  return { sinceBegunMs: at - begunAt, sinceTakenMs: Math.max(0, at - takenAt) };
 }
 
-function summary(figures: readonly number[]): string {
-  const sorted = figures.toSorted((a, b) => a - b);
-  return `median ${sorted[Math.floor(sorted.length / 2)]} ms of ${figures.length} (${sorted.join(", ")})`;
+/** The command takes a while itself, more so in a cluster on a busy machine. */
+function summary(effects: readonly Effect[]): string {
+  const taken = effects.map(({ sinceTakenMs }) => sinceTakenMs).toSorted((a, b) => a - b);
+  const begun = effects.map(({ sinceBegunMs }) => sinceBegunMs).toSorted((a, b) => a - b);
+  const middle = Math.floor(effects.length / 2);
+  return `median ${taken[middle]} ms of ${effects.length} after the command returned (${taken.join(", ")}), ${begun[middle]} ms after it began`;
 }
 
 describe("an L4 policy", () => {
@@ -47,15 +56,15 @@ describe("an L4 policy", () => {
     const loop = await mesh.startCalls("live/client", { url: "http://server/", intervalMs: 3 });
     await loop.first(0, isServed);
     const yaml = policy("quick", `{${selectServer}, ${denyClient}}`);
-    const applied: number[] = [];
-    const lifted: number[] = [];
+    const applied: Effect[] = [];
+    const lifted: Effect[] = [];
     for (let round = 0; round < 7; round++) {
       applied.push(await measure(loop, async () => await mesh.apply(yaml), isRefused));
       lifted.push(await measure(loop, async () => await mesh.delete(yaml), isServed));
     }
     await loop.stop();
     report(`L4 policy takes effect: ${summary(applied)}; lifted: ${summary(lifted)}`);
-    expect(Math.max(...applied, ...lifted)).toBeLessThan(2000);
+    expect(Math.max(...[...applied, ...lifted].map(({ sinceTakenMs }) => sinceTakenMs))).toBeLessThan(2000);
   });
 
   it.each([
@@ -126,11 +135,12 @@ describe("a namespace that joins the mesh and leaves it under load", () => {
       await mesh.hold("outside/client", "server.joining", 9000),
     ];
     for (const connection of held) expect(await connection.echo()).toMatch(/^server/);
-    const joinedAt = await mesh.apply(namespace("istio.io/dataplane-mode: ambient"));
+    const joinedAt = Date.now();
+    await mesh.apply(namespace("istio.io/dataplane-mode: ambient"));
     const tunnelled = { direction: "inbound", "dst.namespace": "joining", "src.identity": `spiffe://${client}` };
     await mesh.findAccess(tunnelled, "node2");
     const [first] = await mesh.accessLines(tunnelled, "node2");
-    report(`namespace labelled: first tunnelled call ended ${(first?.at ?? 0) - joinedAt} ms after apply returned`);
+    report(`namespace labelled: first tunnelled call ended ${(first?.at ?? 0) - joinedAt} ms after apply began`);
     await Promise.all(loops.map((loop) => loop.more(30)));
     const leftAt = await mesh.apply(namespace("istio.io/dataplane-mode: none"));
     await eventually(async () => {
@@ -191,8 +201,8 @@ spec:
     );
     const loop = await mesh.startCalls("live/client", { url: "http://web.routed/", intervalMs: 3 });
     await loop.first(0, isServed);
-    const applied: number[] = [];
-    const lifted: number[] = [];
+    const applied: Effect[] = [];
+    const lifted: Effect[] = [];
     for (let round = 0; round < 5; round++) {
       applied.push(
         await measure(
@@ -241,7 +251,7 @@ spec:
     const calls = await loop.stop();
     const failed = calls.filter((call) => !isServed(call));
     report(
-      `use-waypoint set and unset: after ${bound} and ${unbound} ms, ${failed.length} of ${calls.length} calls failed`,
+      `use-waypoint set and unset: after ${bound.sinceTakenMs} and ${unbound.sinceTakenMs} ms, ${failed.length} of ${calls.length} calls failed`,
     );
     expect(failed).toEqual([]);
     await mesh.delete(gateway);
@@ -272,13 +282,13 @@ describe("a control plane that is killed", () => {
     const loop = await mesh.startCalls("live/client", { url: "http://server/", intervalMs: 5 });
     const routed = await mesh.startCalls("live/client", { url: "http://web.routed/", intervalMs: 5 });
     await Promise.all([loop.first(0, isServed), routed.first(0, isServed)]);
-    const killedAt = Date.now();
-    await mesh.mesh.kill("control", { namespace: "istio-system" });
+    const killedAt = await mesh.kill("control");
     await Promise.all([loop.more(50), routed.more(50)]);
     const yaml = policy("after", `{${selectServer}, ${denyClient}}`);
-    await mesh.apply(yaml);
+    // A cluster takes no policy that nobody can check: the command is refused until control is back.
+    await eventually(async () => await mesh.apply(yaml), { timeoutMs: 60_000, intervalMs: 100 });
     const { at } = await loop.first(killedAt, isRefused, 30_000);
-    report(`control killed: a policy applied at once took effect after ${at - killedAt} ms`);
+    report(`control killed: a policy applied as soon as it was taken took effect after ${at - killedAt} ms`);
     const before = loop.calls.filter((call) => call.at < at);
     expect(before.filter((call) => !isServed(call))).toEqual([]);
     await mesh.delete(yaml);
@@ -296,8 +306,7 @@ describe("a ztunnel", () => {
       await mesh.startCalls("outside/client", { url: `http://${ip}:8080/`, intervalMs: 10 }),
     ];
     await Promise.all(loops.map((loop) => loop.first(0, isServed)));
-    const killedAt = Date.now();
-    await mesh.mesh.kill("ztunnel/node2");
+    const killedAt = await mesh.kill("ztunnel/node2");
     for (const loop of loops) {
       const failed = await loop.first(killedAt, isRefused);
       const back = await loop.first(failed.at, isServed, 30_000);
@@ -316,8 +325,7 @@ describe("a ztunnel", () => {
       await mesh.hold("live/other", ip, 9000),
     ];
     for (const connection of held) expect(await connection.echo()).toMatch(/^server/);
-    const toldAt = Date.now();
-    await mesh.mesh.kill("ztunnel/node2", { signal: "TERM" });
+    const toldAt = await mesh.kill("ztunnel/node2", { signal: "TERM" });
     await eventually(async () => {
       for (const from of ["live/client", "outside/client"] as const) {
         expect((await mesh.curl(from, `http://${ip}:8080/`, { timeoutSeconds: 2 })).status).toBe(0);

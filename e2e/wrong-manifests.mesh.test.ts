@@ -5,7 +5,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { eventually } from "@hairpin/testkit";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { describeLocally } from "./harness/describe-locally.ts";
 import { ScenarioMesh } from "./harness/scenario-mesh.ts";
 
 const name = "e2e-wrong";
@@ -44,7 +45,7 @@ async function applyText(text: string): Promise<CommandResult & { readonly file:
 
 const good = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: beside, namespace: shop}\n---\n";
 
-describe("hairpin apply", () => {
+describeLocally("hairpin apply", "it is a command of the local mesh", () => {
   it.each([
     {
       what: "YAML that does not parse",
@@ -142,7 +143,7 @@ spec:
   });
 });
 
-describe("hairpin exec", () => {
+describeLocally("hairpin exec", "it is a command of the local mesh", () => {
   it("passes a program's output and exit code through", async () => {
     const command = ["sh", "-c", "cat; echo out; exit 9"];
     const words = ["exec", "--name", name, "-n", "shop", "client", "--", ...command];

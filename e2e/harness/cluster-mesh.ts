@@ -93,21 +93,25 @@ export class ClusterMesh implements ScenarioBackend {
     return await this.#kubectl.text(["logs", "-n", pod.namespace, pod.name, "--all-containers"]);
   }
 
-  /** All replicas at once, by a privileged pod on each node. */
-  async kill(target: string, { namespace = "default", signal = "KILL" }: KillOptions = {}): Promise<void> {
+  /** Signals every process of a pod, or of all replicas of a part, by a privileged pod on their nodes. Gives the time right before. */
+  async kill(target: string, { namespace = "default", signal = "KILL" }: KillOptions = {}): Promise<number> {
     const { nodes } = this.#places;
     this.#inspector ??= await NodeInspector.start(this.#kubectl, this.#config.image, nodes);
     const inspector = this.#inspector;
     const pods = await findPods(this.#kubectl, target, { namespace, nodes });
-    await Promise.all(
+    const found = await Promise.all(
       pods.map(async ({ metadata, spec }) => {
-        const { nodeName = "" } = spec as { readonly nodeName?: string };
-        const processes = await inspector.processes(nodeName, metadata.uid ?? "");
-        await inspector.run(nodeName, `kill -${signal} ${processes.join(" ")}`);
+        const { nodeName: node = "" } = spec as { readonly nodeName?: string };
+        return { node, processes: await inspector.processes(node, metadata.uid ?? "") };
       }),
     );
     if (target === "control") this.#killed.add(Part.control);
     if (target.startsWith("ztunnel/")) this.#killed.add(Part.ztunnel);
+    const at = Date.now();
+    await Promise.all(
+      found.map(async ({ node, processes }) => await inspector.run(node, `kill -${signal} ${processes.join(" ")}`)),
+    );
+    return at;
   }
 
   /** The address of a pod or part. */

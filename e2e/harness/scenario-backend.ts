@@ -4,7 +4,8 @@ import type { ExecOptions, ExecResult, KubernetesObject, RunningProgram } from "
 
 export interface KillOptions {
   readonly namespace?: string;
-  readonly signal?: "KILL" | "TERM";
+  /** Default KILL. */
+  readonly signal?: string;
 }
 
 /** What a scenario needs of its mesh; LocalMesh has it. Targets are `POD`, `deploy/NAME`, `ztunnel/NODE`, `waypoint/NAME` and `control`. */
@@ -15,8 +16,8 @@ export interface ScenarioBackend {
   delete(yaml: string): Promise<unknown>;
   get(kind: string, namespace?: string): Promise<readonly KubernetesObject[]>;
   logs(target: string, namespace?: string): Promise<string>;
-  /** Sends a signal (default KILL) to the processes of a pod or part; what runs them starts them anew. */
-  kill(target: string, options?: KillOptions): Promise<void>;
+  /** Signals the processes of a pod or part; what runs them starts them anew. */
+  kill(target: string, options?: KillOptions): Promise<unknown>;
   /** Rejects with what is not ready. */
   whenReady(timeoutMs?: number): Promise<void>;
   stop(): Promise<void>;

@@ -7,7 +7,7 @@ import { ToldProgram } from "./told-program.ts";
 import { HeldConnection } from "./held-connection.ts";
 import { type ClusterConfig, readClusterConfig } from "./cluster-config.ts";
 import { ClusterMesh } from "./cluster-mesh.ts";
-import type { ScenarioBackend } from "./scenario-backend.ts";
+import type { KillOptions, ScenarioBackend } from "./scenario-backend.ts";
 import { CallLoop, type CallOrder, type ToldCall } from "./call-loop.ts";
 
 /** `namespace/pod`. */
@@ -268,6 +268,13 @@ export class ScenarioMesh implements AsyncDisposable {
   async apply(yaml: string): Promise<number> {
     await this.mesh.apply(yaml);
     return Date.now();
+  }
+
+  /** Kills a part of the mesh. Gives the time (ms since 1970) right before. */
+  async kill(target: string, options: KillOptions = {}): Promise<number> {
+    const calledAt = Date.now();
+    const killedAt = await this.mesh.kill(target, { namespace: "istio-system", ...options });
+    return typeof killedAt === "number" ? killedAt : calledAt;
   }
 
   async delete(yaml: string): Promise<number> {
