@@ -38,7 +38,8 @@ export class CounterSeries implements Series, CounterHandle {
 
 export class GaugeSeries implements Series, GaugeHandle {
   #value = 0;
-  #taken = 0;
+  /** Undefined: never named. A gauge that went up and down again before that is at 0, not absent. */
+  #taken: number | undefined;
 
   set(value: number): void {
     this.#value = value;
@@ -53,9 +54,9 @@ export class GaugeSeries implements Series, GaugeHandle {
   }
 
   takeChange(): number | undefined {
-    const change = this.#value - this.#taken;
+    const before = this.#taken;
     this.#taken = this.#value;
-    return change === 0 ? undefined : change;
+    return before === this.#value ? undefined : this.#value - (before ?? 0);
   }
 
   addChange(change: SeriesChange): void {

@@ -277,6 +277,15 @@ describe("MetricRegistry: changes carried to another registry", () => {
     expect(await samples(main)).toEqual(['a_total{x="1"} 1', 'a_total{x="overflow"} 2']);
   });
 
+  it("name a gauge that is back at 0 before anybody looked", async () => {
+    const main = new MetricRegistry();
+    const { gauge, carry } = worker();
+    gauge.add(1);
+    gauge.add(-1);
+    carry(main);
+    expect(await samples(main)).toContain('b{x="1"} 0');
+  });
+
   it("are brought in before an exposition", async () => {
     const main = new MetricRegistry();
     const { counter, carry } = worker();

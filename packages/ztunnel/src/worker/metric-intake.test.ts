@@ -42,6 +42,6 @@ describe("MetricIntake", () => {
     opened.add(1);
     open.add(1);
     report();
-    expect(await values(main)).toEqual(["opened_total 2"]);
+    expect(await values(main)).toEqual(["opened_total 2", 'open{reporter="source"} 0']);
   });
 });
