@@ -1,4 +1,5 @@
 // What a waypoint does with HTTP, gRPC and TCP, on manifests/routing.yaml.
+import { eventually } from "@hairpin/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { countBy, seenBy } from "./harness/call-loop.ts";
 import { type CurlOptions, ScenarioMesh } from "./harness/scenario-mesh.ts";
@@ -108,8 +109,10 @@ describe("a policy on HTTP", () => {
 
   it("is told in the access log with policy and rule", async () => {
     await mesh.curl(from, "http://locked/secret/logged");
-    const lines = await mesh.logLines("waypoint/waypoint", "web");
-    const line = lines.find((text) => text.includes('path="/secret/logged"'));
+    const line = await eventually(async () => {
+      const lines = await mesh.logLines("waypoint/waypoint", "web");
+      return lines.find((text) => text.includes('path="/secret/logged"')) ?? expect.fail("It is not logged yet");
+    });
     expect(line).toMatch(/status=403/);
     expect(line).toMatch(/web\/locked/);
     expect(line).toContain('src.identity="spiffe://cluster.local/ns/web/sa/client"');
@@ -181,7 +184,7 @@ describe("a service account's own waypoint", () => {
     }
     const count = async (name: string): Promise<number> =>
       (await mesh.logLines(`waypoint/${name}`, "web")).filter((line) => line.includes('path="/mine"')).length;
-    expect(await count("audit")).toBe(2);
+    await eventually(async () => expect(await count("audit")).toBe(2));
     expect(await count("waypoint")).toBe(0);
   });
 });

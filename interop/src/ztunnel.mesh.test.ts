@@ -1,7 +1,9 @@
 // Istio's ztunnel on one node or both, all else ours: each dials the other under our control, CA, capture and waypoints.
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
 import { seenBy } from "@hairpin/e2e/harness/call-loop";
 import type { ScenarioMesh } from "@hairpin/e2e/harness/scenario-mesh";
-import { eventually } from "@hairpin/testkit";
+import { createTestFolder, eventually } from "@hairpin/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { comparableDump } from "./comparable-dump.ts";
 import { describeWith } from "./foreign-part.ts";
@@ -157,6 +159,45 @@ describeWith("ztunnel", "Istio's ztunnel in our mesh", (path) => {
       const url = `http://${await mesh.podIp("own/server")}:8080/`;
       expect(await mesh.curl("outside/client", url, { method: "POST" })).toMatchObject({
         status: real.includes("node2") ? 200 : 403,
+      });
+    });
+
+    describeWith("istioctl", "and `istioctl ztunnel-config`", (istioctl) => {
+      /** What istioctl prints of a node's dump. */
+      async function show(topic: string, node: string): Promise<string> {
+        const folder = await createTestFolder({ "dump.json": JSON.stringify(await mesh.configDump(node)) });
+        await using _removed = folder;
+        const { stdout } = await promisify(execFile)(istioctl, [
+          "ztunnel-config",
+          topic,
+          "--file",
+          `${folder.path}/dump.json`,
+        ]);
+        return stdout;
+      }
+
+      it.each(["workload", "service", "policy"])("shows every %s alike on both nodes", async (topic) => {
+        await eventually(async () => expect(await show(topic, "node1")).toBe(await show(topic, "node2")));
+      });
+
+      it("shows the certificates of each node's pods", async () => {
+        for (const [node, account] of [
+          ["node1", "client1"],
+          ["node2", "client2"],
+        ] as const) {
+          const lines = (await show("certificate", node)).split("\n");
+          const [leaf, root] = lines.filter((line) => line.startsWith(spiffe(`l4/${account}`)));
+          expect(leaf).toMatch(/\sLeaf\s+Available\s+true\s/);
+          expect(root).toMatch(/\sRoot\s+Available\s+true\s/);
+        }
+      });
+
+      it("shows open connections", async () => {
+        const held = await mesh.hold("l4/client1", "server2.l4", 9000);
+        await held.echo();
+        expect(await show("connections", "node1")).toMatch(/client1\.l4\s+Outbound/);
+        expect(await show("connections", "node2")).toMatch(/server2\.l4\s+Inbound/);
+        await held.close();
       });
     });
   });
