@@ -9,8 +9,8 @@ const namespace = "first-byte";
 const dialers = 50;
 const atOnce = 10;
 const rounds = 3;
-/** A machine that has other things to do, too, is several times slower; the figures are printed. */
-const slowestStartMs = 15_000;
+/** The bar is 100 ms on an idle machine; one with other things to do differs by more from one round to the next. */
+const busyMachineMs = 2_000;
 
 let mesh: ScenarioMesh;
 const installation = new Installation(cluster);
@@ -60,13 +60,14 @@ async function exitCodes(names: readonly string[]): Promise<ReadonlyMap<string, 
       if (waiting.length > 0) throw new Error(`${waiting.length} pods have not ended, among them ${waiting[0]}`);
       return codes;
     },
-    { timeoutMs: 90_000, intervalMs: 500 },
+    { timeoutMs: 180_000, intervalMs: 500 },
   );
 }
 
 describe("the first byte of a pod", () => {
   it("is captured: 50 pods that dial at their first instruction all arrive with their identity", async () => {
-    const url = `http://${await mesh.podIp("first-byte/server")}:8080/`;
+    const ip = await mesh.podIp("first-byte/server");
+    const url = `http://${ip}:8080/`;
     // curl is the pod's only process: no name to be resolved, nothing before the connection.
     const command = ["curl", "-sS", "-m", "20", "-o", "/dev/null", url];
     const names = Array.from({ length: dialers }, (_, index) => `dialer-${index}`);
@@ -77,20 +78,19 @@ describe("the first byte of a pod", () => {
     const codes = await exitCodes(names);
     report(`first byte: ${dialers} pods started, dialled and ended after ${Date.now() - startedAt} ms`);
     expect([...codes].filter(([, code]) => code !== 0)).toEqual([]);
-    const identities = await eventually(async () => {
+    // Not by name: a destination may hear of a pod later than from it.
+    const arrived = await eventually(async () => {
       const lines = (await mesh.accessLog("node2")).filter(
-        ({ fields }) => fields["direction"] === "inbound" && names.includes(fields["src.workload"] ?? ""),
+        ({ fields }) =>
+          fields["direction"] === "inbound" && [fields["dst.addr"], fields["dst.hbone_addr"]].includes(`${ip}:8080`),
       );
-      const seen = new Map(lines.map(({ fields }) => [fields["src.workload"], fields["src.identity"]]));
-      expect(seen.size).toBe(dialers);
-      return seen;
+      expect(lines.length).toBeGreaterThanOrEqual(dialers);
+      return lines.map(({ fields }) => fields["src.identity"]);
     });
-    const anonymous = [...identities].filter(
-      ([, identity]) => identity !== `spiffe://cluster.local/ns/${namespace}/sa/default`,
-    );
-    report(`first byte: ${anonymous.length} of ${dialers} first connections arrived without identity`);
+    const anonymous = arrived.filter((identity) => identity !== `spiffe://cluster.local/ns/${namespace}/sa/default`);
+    report(`first byte: ${anonymous.length} of ${arrived.length} first connections arrived without identity`);
     expect(anonymous).toEqual([]);
-  });
+  }, 240_000);
 
   it("would be refused in plaintext: a pod that is left out does not reach the server", async () => {
     const url = `http://${await mesh.podIp("first-byte/server")}:8080/`;
@@ -124,7 +124,7 @@ describe("a pod that is created", () => {
       `${atOnce} pods at once are Ready after: captured median ${capturedMs} ms (${captured.join(", ")}), ` +
         `not captured ${plainMs} ms (${plain.join(", ")}), difference ${capturedMs - plainMs} ms`,
     );
-    expect(Math.max(...captured)).toBeLessThan(slowestStartMs);
+    expect(capturedMs).toBeLessThan(plainMs * 3 + busyMachineMs);
   }, 240_000);
 });
 
