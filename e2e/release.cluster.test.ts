@@ -12,6 +12,8 @@ const outside: PodName = "load-outside/client";
 const url = "http://server.load/";
 const redirection = "ambient.istio.io/redirection";
 const stepTimeoutMs = 240_000;
+/** A kept connection is bytes to ztunnel: at the end of its drain a call may be on its way, on either node. */
+const callsOnTheirWay = 2;
 /** ztunnel's grace less 5 s; counted from before helm has begun. */
 const leastDrainMs = 20_000;
 
@@ -85,7 +87,10 @@ describe("a release", () => {
       report(`upgrade: an open connection ended after ${at - startedAt} ms (${how})`);
       await Promise.all([load.more(50), routed.more(50)]);
       const results = [await load.stop("upgrade"), await routed.stop("upgrade, by a waypoint")];
-      for (const { fresh, keptAlive } of results) expect([...fresh.failed, ...keptAlive.failed]).toEqual([]);
+      for (const { fresh, keptAlive } of results) {
+        expect(fresh.failed).toEqual([]);
+        expect(keptAlive.failed.length).toBeLessThanOrEqual(callsOnTheirWay);
+      }
       expect(at - startedAt).toBeGreaterThan(leastDrainMs);
     },
     stepTimeoutMs,
@@ -107,8 +112,7 @@ describe("a release", () => {
       for (const [index, load] of loads.entries()) {
         const { fresh, keptAlive } = await load.stop(`uninstall, calls ${kinds[index] ?? ""}`);
         expect(fresh.failed).toEqual([]);
-        // A connection of ztunnel's ends with it; a call may be on its way.
-        expect(keptAlive.failed.length).toBeLessThanOrEqual(1);
+        expect(keptAlive.failed.length).toBeLessThanOrEqual(callsOnTheirWay);
       }
       const ip = await mesh.podIp(client);
       expect((await mesh.curl(client, url)).body).toContain(`"caller":"${ip}"`);
@@ -136,14 +140,10 @@ describe("a release", () => {
     const ours = ["-A", "-l", "app.kubernetes.io/part-of=hairpin"];
     const kinds = "all,serviceaccounts,configmaps,secrets,roles,rolebindings,poddisruptionbudgets,networkpolicies,jobs";
     const clusterKinds = "clusterroles,clusterrolebindings,validatingwebhookconfigurations";
-    // ztunnel drains for as long as its grace.
-    await eventually(async () => expect(await names([`${kinds},${clusterKinds}`, ...ours])).toEqual([]), {
-      timeoutMs: 60_000,
-      intervalMs: 500,
-    });
-    expect(await names(["deployments,services,serviceaccounts,pods", "-A", "-l", "gateway.istio.io/managed"])).toEqual(
-      [],
-    );
+    const waypoints = ["deployments,services,serviceaccounts,pods", "-A", "-l", "gateway.istio.io/managed"];
+    // Proxies drain for as long as their grace.
+    for (const words of [[`${kinds},${clusterKinds}`, ...ours], waypoints])
+      await eventually(async () => expect(await names(words)).toEqual([]), { timeoutMs: 60_000, intervalMs: 500 });
     expect(await names(["configmaps", "-A", "--field-selector", "metadata.name=istio-ca-root-cert"])).toEqual([]);
     expect(await names(["gatewayclasses", "istio-waypoint"])).toEqual([]);
     expect(await names(["secrets,leases,daemonsets,deployments", "-n", rootNamespace])).toEqual([]);
@@ -171,10 +171,8 @@ describe("a release", () => {
         timeoutMs: 60_000,
         intervalMs: 250,
       });
-      await mesh.findAccess(
-        { direction: "inbound", "src.identity": "spiffe://cluster.local/ns/load/sa/client" },
-        "node2",
-      );
+      const tunnelled = { direction: "outbound", "src.identity": "spiffe://cluster.local/ns/load/sa/client" };
+      await mesh.findAccess(tunnelled, "node1");
       report(`install: the first call in a tunnel is logged after ${Date.now() - startedAt} ms`);
       await mesh.mesh.whenReady(60_000);
       await load.more(50);
