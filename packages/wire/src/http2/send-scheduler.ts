@@ -7,9 +7,11 @@ import type { EngineStream } from "./stream.ts";
 
 /** DATA is serialised in batches of about this size; more would only make the copies miss the cache. */
 const BATCH_BYTES = 128 * 1024;
+/** What a bulk transfer gives at once does not wait for the turn's end: it is still in the cache, and the peer could work on it. */
+const FLUSH_BYTES = 64 * 1024;
 
 export interface SchedulerEvents {
-  /** The batch is full: hand the output to the channel now, if it takes any. */
+  /** There is much: hand the output to the channel now, if it takes any. */
   flushNow(): void;
   /** Everything the stream had queued is serialised. */
   onQueueEmpty(stream: EngineStream): void;
@@ -109,6 +111,7 @@ export class SendScheduler {
       this.#account(stream, length);
       from += length;
     }
+    if (this.#output.length >= FLUSH_BYTES) this.#events.flushNow();
     return from;
   }
 
