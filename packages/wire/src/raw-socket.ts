@@ -92,7 +92,7 @@ export function acceptRaw(server: net.Server, onConnection: (socket: net.Socket)
  * Moves the handle of an accepted or foreign socket into a raw one. The old object is destroyed without its handle, which
  * takes it off its server's connection count: otherwise `server.close()` would wait for it for ever.
  */
-export function rewrapSocket(socket: net.Socket): RawSocket {
+function rewrapSocket(socket: net.Socket): RawSocket {
   const handle = socketHandle(socket);
   if (
     handle === null ||

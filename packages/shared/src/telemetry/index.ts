@@ -7,6 +7,7 @@ export { Displayed, displayed, timestamp } from "./log-format.ts";
 export * from "./log-levels.ts";
 export * from "./logger.ts";
 export * from "./metrics.ts";
+export * from "./object-numbers.ts";
 export * from "./process-metrics.ts";
 export * from "./trace-context.ts";
 export * from "./traffic-labels.ts";

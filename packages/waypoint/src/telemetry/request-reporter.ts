@@ -1,4 +1,4 @@
-import { displayed, type Displayed, type Logger } from "@hairpin/shared/telemetry";
+import { displayed, type Displayed, type Logger, ObjectNumbers } from "@hairpin/shared/telemetry";
 import { formatSocketAddress, formatSpiffeId, type Service, type Workload } from "@hairpin/shared/model";
 import type { ExchangeResult } from "../exchange.ts";
 import type { RequestHead } from "../request-head.ts";
@@ -45,11 +45,10 @@ export class RequestReporter {
   readonly #metrics: TrafficMetrics;
   readonly #describe: DescribeOptions;
   readonly #accessLog: Logger;
-  readonly #numbers = new WeakMap<object, number>();
+  readonly #numbers = new ObjectNumbers();
   readonly #fields = new WeakMap<ClientConnection, ConnectionFields>();
   /** Until the mesh changes: the caller may be another workload then. */
   #lastSeries = new WeakMap<ClientConnection, LastSeries>();
-  #lastNumber = 0;
 
   constructor(components: {
     readonly metrics: TrafficMetrics;
@@ -93,24 +92,13 @@ export class RequestReporter {
     const { destination } = result;
     const protocol = isGrpc ? "grpc" : "http";
     const grpcStatus = grpcStatusLabel(isGrpc, result.grpcStatus);
-    const parts = [this.#number(client), this.#number(destination), this.#number(service), protocol];
+    const parts = [this.#numbers.of(client), this.#numbers.of(destination), this.#numbers.of(service), protocol];
     const key = `${parts.join()},${result.flag},${result.status},${grpcStatus},${source.identity ? formatSpiffeId(source.identity) : ""}`;
     return this.#metrics.httpSeries(key, () => ({
       ...describeTraffic({ source, client, destination, service, protocol, flag: result.flag }, this.#describe),
       response_code: String(result.status),
       grpc_response_status: grpcStatus,
     }));
-  }
-
-  /** A short name for a value of the mesh; a changed workload is another value, with labels of its own. */
-  #number(value: object | undefined): number {
-    if (value === undefined) return 0;
-    let number = this.#numbers.get(value);
-    if (number === undefined) {
-      number = ++this.#lastNumber;
-      this.#numbers.set(value, number);
-    }
-    return number;
   }
 
   #fieldsOf(connection: ClientConnection): ConnectionFields {

@@ -1,3 +1,4 @@
+import { ObjectNumbers } from "@hairpin/shared/telemetry";
 import { formatSpiffeId } from "@hairpin/shared/model";
 import { type ConnectionDescription, trafficLabelsOf } from "./connection-description.ts";
 import type { TrafficMetrics, TrafficSeries } from "./traffic-metrics.ts";
@@ -12,8 +13,7 @@ const maxEntries = 10_000;
 export class SeriesCache {
   readonly #metrics: TrafficMetrics;
   readonly #entries = new Map<string, TrafficSeries>();
-  readonly #numbers = new WeakMap<object, number>();
-  #lastNumber = 0;
+  readonly #numbers = new ObjectNumbers();
 
   constructor(metrics: TrafficMetrics) {
     this.#metrics = metrics;
@@ -32,18 +32,7 @@ export class SeriesCache {
 
   /** Everything that {@link trafficLabelsOf} reads. */
   #keyOf({ direction, mutualTls, source, sourceIdentity, destination, service }: ConnectionDescription): string {
-    const ends = `${this.#number(source)},${this.#number(destination)},${this.#number(service)}`;
+    const ends = `${this.#numbers.of(source)},${this.#numbers.of(destination)},${this.#numbers.of(service)}`;
     return `${direction},${mutualTls},${ends},${sourceIdentity === undefined ? "" : formatSpiffeId(sourceIdentity)}`;
-  }
-
-  /** 0: not known. */
-  #number(value: object | undefined): number {
-    if (value === undefined) return 0;
-    let number = this.#numbers.get(value);
-    if (number === undefined) {
-      number = ++this.#lastNumber;
-      this.#numbers.set(value, number);
-    }
-    return number;
   }
 }
