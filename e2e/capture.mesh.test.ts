@@ -1,10 +1,11 @@
 // Callers and servers in and out of the mesh, as ztunnel's own scenarios have them, on manifests/capture.yaml.
+import type { KubernetesObject } from "@hairpin/cli";
 import { eventually } from "@hairpin/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { countBy, seenBy } from "./harness/call-loop.ts";
 import { HandmadeClients } from "./harness/handmade-client.ts";
 import { findSeries } from "./harness/metrics.ts";
-import { ScenarioMesh } from "./harness/scenario-mesh.ts";
+import { type PodName, ScenarioMesh } from "./harness/scenario-mesh.ts";
 
 let mesh: ScenarioMesh;
 let clients: HandmadeClients;
@@ -373,10 +374,11 @@ describe("malicious calls", () => {
 
 describe("certificates", () => {
   it("are held for the identities of the node's own captured pods and for no other", async () => {
-    for (const [node, expected] of [
-      ["node1", [spiffe("l4", "client"), spiffe("l4", "near")]],
+    for (const [node, pod, own] of [
+      ["node1", "l4/client", [spiffe("l4", "client"), spiffe("l4", "near")]],
       [
         "node2",
+        "l4/far",
         [
           spiffe("by-service", "default"),
           spiffe("by-workload", "default"),
@@ -386,13 +388,36 @@ describe("certificates", () => {
         ],
       ],
     ] as const) {
-      const dump = (await mesh.configDump(node)) as { certificates: { identity: string; state: string }[] };
-      // Its own, for its own port and for hairpins, is fetched when it is needed.
-      const certificates = dump.certificates.filter(({ identity }) => identity !== spiffe("istio-system", "ztunnel"));
-      expect(certificates.map(({ identity }) => identity).toSorted()).toEqual(expected);
-      expect(certificates.map(({ state }) => state)).toEqual(expected.map(() => "Available"));
+      // A cluster may have captured pods of others, which come and go.
+      await eventually(
+        async () => {
+          const captured = await capturedIdentities(pod);
+          const dump = (await mesh.configDump(node)) as { certificates: { identity: string; state: string }[] };
+          // Its own, for its own port and for hairpins, is fetched when it is needed.
+          const certificates = dump.certificates.filter(
+            ({ identity }) => identity !== spiffe("istio-system", "ztunnel"),
+          );
+          expect(certificates.map(({ identity }) => identity).toSorted()).toEqual(captured);
+          expect(certificates.filter(({ state }) => state !== "Available")).toEqual([]);
+          expect(captured).toEqual(expect.arrayContaining([...own]));
+        },
+        { timeoutMs: 20_000, intervalMs: 250 },
+      );
     }
   });
+
+  /** Of the captured pods on the node of this one, in their order. */
+  async function capturedIdentities(neighbour: PodName): Promise<readonly string[]> {
+    const nodeOf = ({ spec }: KubernetesObject): string | undefined => (spec as { nodeName?: string }).nodeName;
+    const node = nodeOf(await mesh.object("Pod", neighbour));
+    const captured = (await mesh.mesh.get("Pod")).filter(
+      (pod) => nodeOf(pod) === node && pod.metadata.annotations?.["ambient.istio.io/redirection"] === "enabled",
+    );
+    const identities = captured.map(({ metadata, spec }) =>
+      spiffe(metadata.namespace ?? "", (spec as { serviceAccountName?: string }).serviceAccountName ?? "default"),
+    );
+    return [...new Set(identities)].toSorted();
+  }
 
   it("are given up with the last pod of an identity", async () => {
     const brief = `apiVersion: v1
