@@ -1,4 +1,4 @@
-// Gets a machine that has only Node 20+ and npm ready, then runs what was asked: `node scripts/bootstrap.mjs demo|test|bench|install [args]`.
+// Gets a machine that has only Node 20+ and npm ready, then runs what was asked: `node scripts/bootstrap.mjs demo|test|bench|e2e|image|install [args]`.
 // Plain JavaScript on purpose: it runs on the system's Node before the project's own (26, from node_modules) exists.
 import { spawnSync } from "node:child_process";
 import { accessSync, constants, existsSync, readFileSync, writeFileSync } from "node:fs";
@@ -27,10 +27,12 @@ const tasks = {
   demo: (args) => run("node", ["packages/cli/src/main.ts", "demo", ...args]),
   test: (args) => run("node", ["scripts/test.ts", ...args]),
   bench: (args) => run("node", ["bench/src/main.ts", ...args]),
+  e2e: (args) => run("node", ["scripts/cluster/e2e.ts", ...args]),
+  image: (args) => run("node", ["scripts/cluster/image.ts", ...args]),
 };
 
 const [task = "", ...args] = process.argv.slice(2);
-if (!(task in tasks)) fail(`Unknown task ${JSON.stringify(task)}. Use: npm run demo, npm test, npm run bench`);
+if (!(task in tasks)) fail(`Unknown task ${JSON.stringify(task)}. Use: npm run demo, npm test, npm run bench, npm run e2e, npm run image`);
 checkPlatform();
 installPrograms();
 installPackages();

@@ -10,7 +10,7 @@
 //   --build-arg K=V      of the image (image/README.md)
 
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -48,7 +48,10 @@ const folder = mkdtempSync(join(tmpdir(), "hairpin-e2e-"));
 const kubeconfig = values.kind ? join(folder, "kubeconfig") : resolve(values.kubeconfig ?? "");
 let code = 1;
 try {
+  if (!values.kind && !existsSync(kubeconfig)) throw new Error(`There is no kubeconfig ${kubeconfig}`);
   code = runInCluster();
+} catch (error) {
+  console.error(`e2e: ${error instanceof Error ? error.message : String(error)}`);
 } finally {
   rmSync(folder, { recursive: true });
 }
