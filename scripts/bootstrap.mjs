@@ -32,7 +32,8 @@ const tasks = {
 };
 
 const [task = "", ...args] = process.argv.slice(2);
-if (!(task in tasks)) fail(`Unknown task ${JSON.stringify(task)}. Use: npm run demo, npm test, npm run bench, npm run e2e, npm run image`);
+if (!(task in tasks))
+  fail(`Unknown task ${JSON.stringify(task)}. Use: npm run demo, npm test, npm run bench, npm run e2e, npm run image`);
 checkPlatform();
 installPrograms();
 installPackages();
