@@ -178,7 +178,7 @@ export function targetOf(address: SocketAddress, expectedIdentities: readonly Id
 setFlagsFromString("--expose-gc");
 const collectGarbage = runInNewContext("gc") as () => void;
 
-/** Bytes that the process holds after a garbage collection: objects, strings and buffers. */
+/** Bytes that the process holds after a garbage collection: objects, strings and buffers; V8 frees buffers a little later, on another thread. */
 export function heldBytes(): number {
   collectGarbage();
   const { heapUsed, external } = process.memoryUsage();
