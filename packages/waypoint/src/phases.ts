@@ -127,10 +127,11 @@ function planRoute(
   const backendFilters = filtersOf(backend.filters);
   const final = runRequestFilters(backendFilters, filtered.head, context);
   if (final.kind === "respond") return { ...refused({ ...final, flag: responseFlag.none }), route };
-  const service = input.mesh.findService(formatNamespacedHostname(backend));
-  if (!service)
-    return { ...refused(localResponse.badBackend(`service ${formatNamespacedHostname(backend)} is not known`)), route };
-  const sameService = formatNamespacedHostname(service) === formatNamespacedHostname(target.service);
+  const backendName = nameOf(backend);
+  const service = input.mesh.findService(backendName);
+  if (!service) return { ...refused(localResponse.badBackend(`service ${backendName} is not known`)), route };
+  const { namespace, hostname } = target.service;
+  const sameService = service.hostname === hostname && service.namespace === namespace;
   return forward(final.head, {
     tunnel,
     input,
@@ -142,6 +143,18 @@ function planRoute(
     requestTimeoutMs: rule.requestTimeoutMs,
     attemptTimeoutMs: rule.backendRequestTimeoutMs,
   });
+}
+
+/** `namespace/hostname` of backends, made once: a new string for each request would have to be hashed anew. */
+const backendNames = new WeakMap<hairpinWaypoint.Backend, string>();
+
+function nameOf(backend: hairpinWaypoint.Backend): string {
+  let name = backendNames.get(backend);
+  if (name === undefined) {
+    name = formatNamespacedHostname(backend);
+    backendNames.set(backend, name);
+  }
+  return name;
 }
 
 /** Filters are compiled once per rule or backend; control replaces the lists when they change. */
@@ -179,7 +192,6 @@ function forward(head: RequestHead, details: ForwardDetails): RequestPlan {
     kind: "forward",
     head,
     route: details.route,
-    backend: formatNamespacedHostname(backend.service),
     responseFilters: details.filters ?? [],
     version: details.version,
     requestTimeoutMs: details.requestTimeoutMs ?? 0,
@@ -200,7 +212,6 @@ function planWorkload(
     kind: "forward",
     head,
     route: undefined,
-    backend: undefined,
     responseFilters: [],
     version: upstreamVersion(target.managed.protocolOf(target.address.port), downstream),
     requestTimeoutMs: 0,

@@ -32,8 +32,6 @@ export type RequestPlan =
       /** As it goes upstream. */
       readonly head: RequestHead;
       readonly route: string | undefined;
-      /** `namespace/hostname` chosen by the route; undefined for pod-addressed calls. */
-      readonly backend: string | undefined;
       readonly responseFilters: readonly Filter[];
       readonly version: UpstreamVersion;
       /** Milliseconds; 0: none. For the whole exchange, and for one attempt. */

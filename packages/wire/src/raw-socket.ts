@@ -2,6 +2,7 @@
 // and as a property; tried on Node 20, 24 and 26; `onconnection` of a listening handle, on 26).
 import net from "node:net";
 import { WireError } from "./errors.ts";
+import { noteRead } from "./turn.ts";
 
 /** What we use of libuv's TCP handle. */
 export interface SocketHandle {
@@ -46,8 +47,10 @@ export function createRawSocket(
     pauseOnCreate: true,
     onread: {
       buffer: readBuffer,
-      callback: (size, buffer) =>
-        socket.receiver?.onRead(size === readBuffer.length ? buffer : buffer.subarray(0, size)) ?? false,
+      callback: (size, buffer) => {
+        noteRead();
+        return socket.receiver?.onRead(size === readBuffer.length ? buffer : buffer.subarray(0, size)) ?? false;
+      },
     },
   };
   const socket = new RawSocket(options as object);

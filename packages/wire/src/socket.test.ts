@@ -1,12 +1,14 @@
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import net from "node:net";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
 import { bufferPoolStats } from "./buffer-pool.ts";
 import type { ByteChannel, ByteChannelHandler } from "./byte-channel.ts";
 import { connectTcp } from "./connect-tcp.ts";
 import { createSocketChannel, defaultHighWaterMark, SocketChannel } from "./socket.ts";
 import { type TcpListener, listenTcp } from "./tcp-listener.ts";
+import { noteRead, turnsAreFull } from "./turn.ts";
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -227,7 +229,7 @@ describe("SocketChannel", () => {
 
   it("closes when everything is with the kernel, where it need not wait for the peer's FIN", async () => {
     const [client, server] = await socketPair();
-    const channel = new SocketChannel(client, defaultHighWaterMark);
+    const channel = new SocketChannel(client, { highWaterMark: defaultHighWaterMark, gathers: false });
     const recorder = new Recorder();
     channel.setHandler(recorder);
     const sink = channelOf(server);
@@ -379,5 +381,83 @@ describe("SocketChannel", () => {
     server.destroy();
     expect(() => createSocketChannel(server)).toThrow(expect.objectContaining({ code: "SOCKET_NOT_RAW" }));
     expect(() => createSocketChannel(new net.Socket())).toThrow(expect.objectContaining({ code: "SOCKET_NOT_RAW" }));
+  });
+});
+
+describe("SocketChannel in full turns", () => {
+  /** As if many sockets had been read lately. */
+  async function fillTurns(): Promise<void> {
+    for (let i = 0; i < 200; i++) noteRead();
+    await nextTurn();
+    expect(turnsAreFull()).toBe(true);
+  }
+
+  async function gatheringPair(highWaterMark?: number) {
+    const [client, server] = await socketPair();
+    const chunks: number[] = [];
+    const received = createSocketChannel(server);
+    const recorder = new Recorder();
+    const onData = recorder.onData.bind(recorder);
+    recorder.onData = (chunk) => {
+      chunks.push(chunk.length);
+      onData(chunk);
+    };
+    received.setHandler(recorder);
+    received.resume();
+    await fillTurns();
+    return { ...channelOf(client, highWaterMark), received, sink: recorder, chunks };
+  }
+
+  it("sends the small writes of a turn together, at its end", async () => {
+    const { channel, sink, chunks } = await gatheringPair();
+    expect(channel.write(Buffer.from("head"))).toBe(true);
+    expect(channel.write(Buffer.from("body"))).toBe(true);
+    expect(channel.bufferedBytes).toBe(8);
+    await nextTurn();
+    expect(channel.bufferedBytes).toBe(0);
+    channel.end();
+    await sink.ended.promise;
+    expect(chunks).toEqual([8]);
+  });
+
+  it("sends what it gathered before larger writes, in order", async () => {
+    const { channel, sink } = await gatheringPair();
+    const parts = [10, 16_000, 500, 100_000, 7].map((size) => randomBytes(size));
+    for (const part of parts) channel.write(part);
+    channel.end();
+    await sink.ended.promise;
+    expect(sink.hash.digest("hex")).toBe(createHash("sha256").update(Buffer.concat(parts)).digest("hex"));
+  });
+
+  it.each<["end" | "destroy"]>([["end"], ["destroy"]])("sends what it gathered at once on %s", async (how) => {
+    const { channel } = await gatheringPair();
+    channel.write(Buffer.from("last words"));
+    channel[how]();
+    expect(channel.bufferedBytes).toBe(0);
+  });
+
+  it("lets nothing wait where anything that waits stops the source", async () => {
+    const { channel } = await gatheringPair(0);
+    expect(channel.write(Buffer.from("at once"))).toBe(true);
+    expect(channel.bufferedBytes).toBe(0);
+  });
+
+  it("keeps what the kernel does not take at the end of the turn", async () => {
+    const { channel, received, sink } = await gatheringPair();
+    received.pause();
+    const hash = createHash("sha256");
+    let written = 0;
+    for (let waits = false; !waits; waits = channel.bufferedBytes > 0) {
+      const part = randomBytes(16_000);
+      hash.update(part);
+      written += part.length;
+      channel.write(part);
+      await nextTurn();
+    }
+    channel.end();
+    received.resume();
+    await sink.ended.promise;
+    expect(sink.bytes).toBe(written);
+    expect(sink.hash.digest("hex")).toBe(hash.digest("hex"));
   });
 });

@@ -2,6 +2,7 @@ import { threadBufferPool } from "./buffer-pool.ts";
 
 interface Segment {
   readonly buffer: Buffer;
+  start: number;
   end: number;
 }
 
@@ -39,7 +40,16 @@ export class WriteBacklog {
     const head = this.#segments[0];
     if (head === undefined) return undefined;
     this.#headBusy = true;
-    return head.buffer.subarray(0, head.end);
+    return head.buffer.subarray(head.start, head.end);
+  }
+
+  /** The first `count` bytes of `takeHead` are written, the rest of it is not: it is to be taken again. */
+  releaseStart(count: number): void {
+    const head = this.#segments[0];
+    this.#headBusy = false;
+    if (head === undefined) return;
+    head.start += count;
+    this.#size -= count;
   }
 
   /** The write of `takeHead` is done. */
@@ -47,7 +57,7 @@ export class WriteBacklog {
     const head = this.#segments.shift();
     this.#headBusy = false;
     if (head === undefined) return;
-    this.#size -= head.end;
+    this.#size -= head.end - head.start;
     threadBufferPool.release(head.buffer);
   }
 
@@ -63,7 +73,7 @@ export class WriteBacklog {
     const open = tail !== undefined && !(this.#headBusy && this.#segments.length === 1);
     if (open && tail.end < tail.buffer.length) return tail;
     // What already waits predicts what will: a backlog that grows takes larger buffers.
-    const segment = { buffer: threadBufferPool.acquire(Math.max(wanted, this.#size)), end: 0 };
+    const segment = { buffer: threadBufferPool.acquire(Math.max(wanted, this.#size)), start: 0, end: 0 };
     this.#segments.push(segment);
     return segment;
   }

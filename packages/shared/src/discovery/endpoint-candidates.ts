@@ -51,28 +51,31 @@ export class Candidates {
 const maxKept = 64;
 /** By the list of endpoints, which is another one for each version of a service. */
 const kept = new WeakMap<readonly ServiceEndpoint[], Map<string, Candidates>>();
-/** The last query of each list: a waypoint asks the same again and again. */
-const lastAnswers = new WeakMap<readonly ServiceEndpoint[], CandidateQuery & { readonly candidates: Candidates }>();
+/** The last query of each port: a waypoint asks the same again and again. */
+const lastAnswers = new WeakMap<
+  readonly ServiceEndpoint[],
+  Map<number, CandidateQuery & { readonly candidates: Candidates }>
+>();
 
 /**
  * The candidates among endpoints, for all callers that differ in nothing that counts. O(endpoints) for the first of them,
  * O(1) as long as the service and its endpoints stay what they are.
  */
 export function candidatesOf(endpoints: readonly ServiceEndpoint[], query: CandidateQuery): Candidates {
-  const last = lastAnswers.get(endpoints);
+  let answers = lastAnswers.get(endpoints);
+  const last = answers?.get(query.servicePort);
   if (last && isSameQuery(last, query)) return last.candidates;
   const candidates = findCandidates(endpoints, query);
-  lastAnswers.set(endpoints, { ...query, candidates });
+  if (answers === undefined || answers.size >= maxKept) {
+    answers = new Map();
+    lastAnswers.set(endpoints, answers);
+  }
+  answers.set(query.servicePort, { ...query, candidates });
   return candidates;
 }
 
 function isSameQuery(a: CandidateQuery, b: CandidateQuery): boolean {
-  return (
-    a.servicePort === b.servicePort &&
-    a.targetPort === b.targetPort &&
-    a.source === b.source &&
-    a.loadBalancing === b.loadBalancing
-  );
+  return a.targetPort === b.targetPort && a.source === b.source && a.loadBalancing === b.loadBalancing;
 }
 
 function findCandidates(endpoints: readonly ServiceEndpoint[], query: CandidateQuery): Candidates {

@@ -3,7 +3,7 @@ export * from "./admin-routes.ts";
 export * from "./admin-server.ts";
 export * from "./build-info.ts";
 export * from "./log-destination.ts";
-export { Displayed, displayed, timestamp } from "./log-format.ts";
+export { displayed, SharedFields, sharedFields, timestamp } from "./log-format.ts";
 export * from "./log-levels.ts";
 export * from "./logger.ts";
 export * from "./metrics.ts";

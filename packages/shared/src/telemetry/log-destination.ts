@@ -56,7 +56,8 @@ export function createBoundedDestination(options: BoundedDestinationOptions = {}
     minLength: 0,
     maxLength: options.maxWaitingBytes ?? 4 * 1024 * 1024,
   });
-  let collected = "";
+  let collected: string[] = [];
+  let collectedLength = 0;
   /** Lines given to pino since it had written everything. */
   let passedOn = 0;
   let timer: NodeJS.Timeout | undefined;
@@ -68,26 +69,28 @@ export function createBoundedDestination(options: BoundedDestinationOptions = {}
     dropped += lines;
     droppedByProcess += lines;
   };
-  const takeCollected = (): string => {
+  const takeCollected = (): string[] => {
     clearTimeout(timer);
     timer = undefined;
     const lines = collected;
-    collected = "";
+    collected = [];
+    collectedLength = 0;
     return lines;
   };
   const passOn = (): void => {
     const lines = takeCollected();
     passedOnAtMs = performance.now();
     if (gone) {
-      countDrops(countLines(lines));
-    } else if (lines !== "") {
-      passedOn += countLines(lines);
-      stream.write(lines);
+      countDrops(lines.length);
+    } else if (lines.length > 0) {
+      passedOn += lines.length;
+      stream.write(lines.join(""));
     }
   };
   const write = (line: string): void => {
-    collected += line;
-    if (collected.length >= collectCharacters) passOn();
+    collected.push(line);
+    collectedLength += line.length;
+    if (collectedLength >= collectCharacters) passOn();
     else timer ??= setTimeout(passOn, performance.now() - passedOnAtMs < collectMs ? collectMs : 0);
   };
   stream.on("drop", (lines: string) => {
@@ -115,10 +118,10 @@ export function createBoundedDestination(options: BoundedDestinationOptions = {}
       const lines = takeCollected();
       try {
         stream.flushSync();
-        writeBlocking(fd, lines);
+        writeBlocking(fd, lines.join(""));
       } catch {
         // Gone: nothing more can be written.
-        countDrops(countLines(lines));
+        countDrops(lines.length);
       }
     },
     get droppedLines() {

@@ -30,28 +30,81 @@ export function displayed(text: string): Displayed {
   return new Displayed(text);
 }
 
+/**
+ * Fields that many lines have in common, made into text once. Stands in a record under any key, which is not shown. The object that
+ * it was made of must not change any more.
+ */
+export class SharedFields {
+  readonly #fields: Readonly<Record<string, unknown>>;
+  #plain: string | undefined;
+  #json: string | undefined;
+
+  constructor(fields: Readonly<Record<string, unknown>>) {
+    this.#fields = fields;
+  }
+
+  /** As in the middle of a plain line: each field with a blank before it. */
+  get plain(): string {
+    return (this.#plain ??= flat(plainFields(this.#fields)));
+  }
+
+  /** As inside a JSON line: each field with a comma before it. */
+  get json(): string {
+    return (this.#json ??= flat(jsonFields(this.#fields)));
+  }
+}
+
+export function sharedFields(fields: Readonly<Record<string, unknown>>): SharedFields {
+  return new SharedFields(fields);
+}
+
+/** The same text in one piece: V8 would put the pieces of a sum together anew in every line. */
+function flat(text: string): string {
+  return Buffer.from(text).toString();
+}
+
 /** Longer strings are cut in log lines: peers choose some of them. */
 const maxLoggedStringLength = 4096;
 
 /** `<time>\t<level>\t<scope>\t<message>\t<fields>\n`; the last tab is there without fields too. */
 export function formatPlainLine(time: string, record: LogRecord): string {
-  let fields = "";
-  for (const key in record.fields) {
-    const text = formatPlainValue(record.fields[key]);
-    if (text !== undefined) fields += `${fields === "" ? "" : " "}${key}=${text}`;
-  }
+  const fields = plainFields(record.fields).slice(1);
   return `${time}\t${record.level}\t${record.scope}\t${escapeControls(record.message)}\t${fields}\n`;
+}
+
+function plainFields(fields: LogRecord["fields"]): string {
+  let text = "";
+  for (const key in fields) {
+    const value = fields[key];
+    if (value instanceof SharedFields) {
+      text += value.plain;
+      continue;
+    }
+    const shown = formatPlainValue(value);
+    if (shown !== undefined) text += ` ${key}=${shown}`;
+  }
+  return text;
 }
 
 /** `{"level","time","scope","message",fields…}\n`. */
 export function formatJsonLine(time: string, record: LogRecord): string {
   const { level, scope, message } = record;
-  let line = `{"level":"${level}","time":"${time}","scope":${JSON.stringify(scope)},"message":${JSON.stringify(message)}`;
-  for (const key in record.fields) {
-    const text = formatJsonValue(record.fields[key]);
-    if (text !== undefined) line += `,${JSON.stringify(key)}:${text}`;
+  const fields = jsonFields(record.fields);
+  return `{"level":"${level}","time":"${time}","scope":${JSON.stringify(scope)},"message":${JSON.stringify(message)}${fields}}\n`;
+}
+
+function jsonFields(fields: LogRecord["fields"]): string {
+  let text = "";
+  for (const key in fields) {
+    const value = fields[key];
+    if (value instanceof SharedFields) {
+      text += value.json;
+      continue;
+    }
+    const shown = formatJsonValue(value);
+    if (shown !== undefined) text += `,${JSON.stringify(key)}:${shown}`;
   }
-  return `${line}}\n`;
+  return text;
 }
 
 function formatPlainValue(value: unknown): string | undefined {

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { displayed, timestamp } from "./log-format.ts";
+import { displayed, sharedFields, timestamp } from "./log-format.ts";
 import { createLogger, type LoggerOptions, noLogger, type RootLogger } from "./logger.ts";
 
 function capture(options: LoggerOptions = {}): { logger: RootLogger; lines: string[] } {
@@ -41,6 +41,20 @@ describe("plain log lines", () => {
     expect(body(lines[0])).toBe(
       'info\tapp\tlistener established\taddress=[::]:15008 component="inbound" port=15008 on=true\n',
     );
+  });
+
+  it.each([
+    ["plain", 'info\tapp\tx\tsource="a \\"b\\"" port=1 name="c"\n'],
+    ["json", '"message":"x","source":"a \\"b\\"","port":1,"name":"c"}\n'],
+  ] as const)("show fields that many lines share in their place, in %s", (format, end) => {
+    const { logger, lines } = capture({ format });
+    const shared = sharedFields({ source: 'a "b"', none: undefined, port: 1 });
+    logger.info("x", { shared, name: "c" });
+    logger.info("x", { shared, name: "c" });
+    logger.info("x", { none: sharedFields({}) });
+    expect(lines[0]?.endsWith(end)).toBe(true);
+    expect(lines[1]?.endsWith(end)).toBe(true);
+    expect(lines[2]?.endsWith(format === "plain" ? "\tx\t\n" : '"message":"x"}\n')).toBe(true);
   });
 
   it("show errors with their causes, objects as JSON, and leave out what is absent", () => {

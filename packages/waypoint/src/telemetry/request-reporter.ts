@@ -1,4 +1,4 @@
-import { displayed, type Displayed, type Logger, ObjectNumbers } from "@hairpin/shared/telemetry";
+import { displayed, type Logger, ObjectNumbers, type SharedFields, sharedFields } from "@hairpin/shared/telemetry";
 import { formatSocketAddress, formatSpiffeId, type Service, type Workload } from "@hairpin/shared/model";
 import type { ExchangeResult } from "../exchange.ts";
 import type { RequestHead } from "../request-head.ts";
@@ -22,23 +22,27 @@ export interface ReportedRequest {
   readonly durationMs: number;
 }
 
-/** What the lines of one connection have in common. */
-interface ConnectionFields {
-  readonly "src.addr": Displayed;
-  readonly "src.identity": string | undefined;
-  readonly "dst.addr": Displayed;
-}
-
-/** The series of the request before on the same connection: most are counted alike. */
-interface LastSeries {
-  readonly destination: Workload | undefined;
+/** Requests of one connection that came to the same: their series, and the parts of their log lines. */
+interface Outcome {
+  readonly target: ManagedTarget | undefined;
   readonly service: Service | undefined;
+  readonly route: string | undefined;
   readonly isGrpc: boolean;
   readonly flag: string;
   readonly status: number;
   readonly grpcStatus: string;
   readonly series: HttpSeries;
+  /** Who called whom. */
+  readonly parties: SharedFields;
+  /** What the answer was, and which route and backend gave it. */
+  readonly answer: SharedFields;
 }
+
+/** The last outcome by each destination. */
+type Outcomes = Map<Workload | undefined, Outcome>;
+
+/** Destinations of one connection whose outcomes are kept. */
+const maxOutcomes = 64;
 
 /** Counts and logs requests: the metrics of istio-ambient.md §11 and one line each at info, scope `access`. */
 export class RequestReporter {
@@ -46,9 +50,8 @@ export class RequestReporter {
   readonly #describe: DescribeOptions;
   readonly #accessLog: Logger;
   readonly #numbers = new ObjectNumbers();
-  readonly #fields = new WeakMap<ClientConnection, ConnectionFields>();
   /** Until the mesh changes: the caller may be another workload then. */
-  #lastSeries = new WeakMap<ClientConnection, LastSeries>();
+  #outcomes = new WeakMap<ClientConnection, Outcomes>();
 
   constructor(components: {
     readonly metrics: TrafficMetrics;
@@ -59,31 +62,41 @@ export class RequestReporter {
     this.#describe = components.describe;
     this.#accessLog = components.accessLog;
     components.describe.mesh.onChange(() => {
-      this.#lastSeries = new WeakMap();
+      this.#outcomes = new WeakMap();
     });
   }
 
   finished(request: ReportedRequest): void {
-    this.#seriesOf(request).add(request.result, request.durationMs);
-    this.#log(request);
+    const outcome = this.#outcomeOf(request);
+    outcome.series.add(request.result, request.durationMs);
+    this.#log(request, outcome);
   }
 
-  #seriesOf(request: ReportedRequest): HttpSeries {
-    const { connection, target, isGrpc, result } = request;
+  /** Found again by a few comparisons: rendering what most requests of a connection have in common would cost more than routing them. */
+  #outcomeOf(request: ReportedRequest): Outcome {
+    const { connection, target, route, isGrpc, result } = request;
     const { destination, flag, status, grpcStatus } = result;
     const service = result.service ?? (target?.kind === "service" ? target.service : undefined);
-    const last = this.#lastSeries.get(connection);
+    let outcomes = this.#outcomes.get(connection);
+    if (outcomes === undefined || outcomes.size > maxOutcomes) {
+      outcomes = new Map();
+      this.#outcomes.set(connection, outcomes);
+    }
+    const last = outcomes.get(destination);
     const isSame =
-      last?.destination === destination &&
+      last?.target === target &&
       last?.service === service &&
+      last?.route === route &&
       last?.status === status &&
       last.flag === flag &&
       last.isGrpc === isGrpc &&
       last.grpcStatus === grpcStatus;
-    if (last && isSame) return last.series;
+    if (last && isSame) return last;
     const series = this.#findSeries(request, service);
-    this.#lastSeries.set(connection, { destination, service, isGrpc, flag, status, grpcStatus, series });
-    return series;
+    const { parties, answer } = describeRequest(request);
+    const outcome: Outcome = { target, service, route, isGrpc, flag, status, grpcStatus, series, parties, answer };
+    outcomes.set(destination, outcome);
+    return outcome;
   }
 
   #findSeries({ connection, isGrpc, result }: ReportedRequest, service: Service | undefined): HttpSeries {
@@ -101,39 +114,13 @@ export class RequestReporter {
     }));
   }
 
-  #fieldsOf(connection: ClientConnection): ConnectionFields {
-    let fields = this.#fields.get(connection);
-    if (!fields) {
-      const { source, address } = connection;
-      fields = {
-        "src.addr": displayed(formatSocketAddress(source)),
-        "src.identity": source.identity && formatSpiffeId(source.identity),
-        "dst.addr": displayed(formatSocketAddress(address)),
-      };
-      this.#fields.set(connection, fields);
-    }
-    return fields;
-  }
-
-  #log({ connection, target, head, route, result, durationMs }: ReportedRequest): void {
-    const service = target?.kind === "service" ? target.service.hostname : undefined;
-    const fields = this.#fieldsOf(connection);
+  #log({ head, result, durationMs }: ReportedRequest, { parties, answer }: Outcome): void {
     this.#accessLog.info("request complete", {
-      "src.addr": fields["src.addr"],
-      "src.identity": fields["src.identity"],
-      "dst.addr": fields["dst.addr"],
-      "dst.service": service,
-      "dst.workload": result.destination?.name,
-      "dst.namespace": result.destination?.namespace,
-      hairpinned: connection.source.hairpinned ? true : undefined,
+      parties,
       method: head?.method,
       authority: head?.authority,
       path: head?.path,
-      status: result.status,
-      grpc_status: result.grpcStatus === "" ? undefined : result.grpcStatus,
-      response_flags: result.flag,
-      route,
-      backend: result.service && result.service.hostname !== service ? result.service.hostname : undefined,
+      answer,
       policy: result.policy,
       rule: result.rule,
       bytes_sent: result.responseBytes,
@@ -142,4 +129,26 @@ export class RequestReporter {
       reason: result.reason,
     });
   }
+}
+
+function describeRequest({ connection, target, route, result }: ReportedRequest): Pick<Outcome, "parties" | "answer"> {
+  const { source, address } = connection;
+  const service = target?.kind === "service" ? target.service.hostname : undefined;
+  const parties = sharedFields({
+    "src.addr": displayed(formatSocketAddress(source)),
+    "src.identity": source.identity && formatSpiffeId(source.identity),
+    "dst.addr": displayed(formatSocketAddress(address)),
+    "dst.service": service,
+    "dst.workload": result.destination?.name,
+    "dst.namespace": result.destination?.namespace,
+    hairpinned: source.hairpinned ? true : undefined,
+  });
+  const answer = sharedFields({
+    status: result.status,
+    grpc_status: result.grpcStatus === "" ? undefined : result.grpcStatus,
+    response_flags: result.flag,
+    route,
+    backend: result.service && result.service.hostname !== service ? result.service.hostname : undefined,
+  });
+  return { parties, answer };
 }

@@ -48,17 +48,33 @@ const common = [
   "X-Request-Id",
 ];
 
-const lowerNames: ReadonlyMap<string, string> = new Map(
-  common.flatMap((name) => {
-    const lowerName = name.toLowerCase();
-    return [
-      [name, lowerName],
-      [lowerName, lowerName],
-    ];
-  }),
-);
+export interface FieldName {
+  readonly name: string;
+  readonly lowerName: string;
+}
 
-/** The name in lower case, if it is one of the common ones: valid then, and always the same string. */
-export function commonLowerName(name: string): string | undefined {
-  return lowerNames.get(name);
+/** By length and first letter: few have both in common. */
+const byStart = new Map<number, FieldName[]>();
+
+for (const name of common) {
+  const lowerName = name.toLowerCase();
+  for (const spelling of [name, lowerName]) {
+    const start = startOf(spelling.length, spelling.charCodeAt(0));
+    byStart.set(start, [...(byStart.get(start) ?? []), { name: spelling, lowerName }]);
+  }
+}
+
+/**
+ * The name that `text` has from `start` to `end`, if it is one of the common ones: valid then, and always the same strings. Nothing is
+ * cut out of `text` for it, since V8 would have to hash each piece anew.
+ */
+export function commonFieldName(text: string, start: number, end: number): FieldName | undefined {
+  const candidates = byStart.get(startOf(end - start, text.charCodeAt(start)));
+  if (candidates === undefined) return undefined;
+  for (const candidate of candidates) if (text.startsWith(candidate.name, start)) return candidate;
+  return undefined;
+}
+
+function startOf(length: number, firstLetter: number): number {
+  return length * 256 + firstLetter;
 }

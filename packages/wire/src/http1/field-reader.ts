@@ -1,5 +1,5 @@
 import { Http1Error } from "./errors.ts";
-import { commonLowerName } from "./field-names.ts";
+import { commonFieldName, type FieldName } from "./field-names.ts";
 import { Http1Headers } from "./headers.ts";
 import { isToken, trimSpace } from "./syntax.ts";
 
@@ -15,29 +15,31 @@ export class FieldReader {
     this.#maxCount = maxCount;
   }
 
-  /** `name: value`, controls already excluded. */
-  add(line: string): void {
-    const first = line.charCodeAt(0);
+  /** `name: value`, controls already excluded: `text` from `start` to `end`. */
+  add(text: string, start = 0, end: number = text.length): void {
+    const first = text.charCodeAt(start);
     if (first === 0x20 || first === 0x09) {
       throw new Http1Error("HTTP1_FOLDED_HEADER", "Field line begins with a space: folded values are obsolete");
     }
-    const colon = line.indexOf(":");
-    if (colon < 0) throw new Http1Error("HTTP1_BAD_HEADER_NAME", `Field line without colon: ${quote(line)}`);
-    const name = line.slice(0, colon);
-    const lowerName = commonLowerName(name) ?? checkedLowerName(name);
+    const colon = text.indexOf(":", start);
+    if (colon < 0 || colon >= end) {
+      throw new Http1Error("HTTP1_BAD_HEADER_NAME", `Field line without colon: ${quote(text.slice(start, end))}`);
+    }
+    const { name, lowerName } = commonFieldName(text, start, colon) ?? checkedName(text.slice(start, colon));
     if (this.headers.size === this.#maxCount) {
       throw new Http1Error("HTTP1_TOO_MANY_HEADERS", `More than ${this.#maxCount} fields`, 431);
     }
-    if (lookalikeNames.has(lowerName)) {
-      throw new Http1Error("HTTP1_AMBIGUOUS_HEADER_NAME", `Field ${quote(name)} looks like a framing field`);
-    }
-    this.headers.append(name, trimSpace(line, colon + 1, line.length), lowerName);
+    this.headers.append(name, trimSpace(text, colon + 1, end), lowerName);
   }
 }
 
-function checkedLowerName(name: string): string {
+function checkedName(name: string): FieldName {
   if (!isToken(name)) throw badName(name);
-  return name.toLowerCase();
+  const lowerName = name.toLowerCase();
+  if (lookalikeNames.has(lowerName)) {
+    throw new Http1Error("HTTP1_AMBIGUOUS_HEADER_NAME", `Field ${quote(name)} looks like a framing field`);
+  }
+  return { name, lowerName };
 }
 
 function badName(name: string): Http1Error {

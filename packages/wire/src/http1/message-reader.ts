@@ -99,11 +99,11 @@ export class MessageReader {
     const end = findHeadEnd(bytes, offset, Math.min(bytes.length, offset + this.#limits.maxHeadBytes));
     if (end < 0) return this.#readHeadLine(bytes, offset);
     const text = bytes.toString("latin1", offset, end - 2);
-    let start = 0;
-    while (start < text.length) {
-      const lineEnd = text.indexOf("\r\n", start);
-      this.#headLine(text.slice(start, lineEnd));
-      start = lineEnd + 2;
+    let lineEnd = text.indexOf("\r\n");
+    this.#headLine(text.slice(0, lineEnd));
+    for (let start = lineEnd + 2; start < text.length; start = lineEnd + 2) {
+      lineEnd = text.indexOf("\r\n", start);
+      this.#fields.add(text, start, lineEnd);
     }
     this.#endHead();
     return end;

@@ -4,7 +4,7 @@ import { ErrorCode, Http2Error } from "./error.ts";
 import type { HeaderList } from "./header-field.ts";
 import { type Http2Limit, type Http2Role, resolveHttp2Options } from "./options.ts";
 import { recycleOutput } from "./output.ts";
-import { type AtTurnEnd, callAtTurnEnd } from "./turn-end.ts";
+import { type AtTurnEnd, callAtTurnEnd } from "../turn.ts";
 import type {
   Http2Goaway,
   Http2PeerSettings,

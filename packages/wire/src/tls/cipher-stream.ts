@@ -43,7 +43,7 @@ export class CipherStream extends EventEmitter {
   constructor(socket: Socket) {
     super();
     // High-water mark 0: a flush is done when the kernel has all of it, so TLS never encrypts ahead of a slow peer.
-    this.channel = new SocketChannel(socket, 0);
+    this.channel = new SocketChannel(socket, { highWaterMark: 0, gathers: false });
     this.channel.setHandler({
       onData: (chunk) => this.#onData(chunk),
       onEnd: () => this.onFin(),

@@ -63,7 +63,7 @@ class LibsslHandshake implements ByteChannelHandler {
   /** Throws `SOCKET_NOT_RAW`. */
   constructor(parts: HandshakeParts) {
     this.#parts = parts;
-    this.#transport = new SocketChannel(parts.socket, defaultHighWaterMark);
+    this.#transport = new SocketChannel(parts.socket, { highWaterMark: defaultHighWaterMark, gathers: false });
   }
 
   start(context: TlsContext, timeoutMs: number): void {
