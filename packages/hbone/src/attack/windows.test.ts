@@ -70,12 +70,12 @@ describe.each(engines)("windows over $name", (engine) => {
         for (let i = 1; i < 200; i++) peer.send(headersFrame(1 + 2 * i, connectTo("10.0.0.1:80"), END_HEADERS));
         await eventually(() => expect(tunnels).toHaveLength(session * 200), { timeoutMs: 20_000 });
       }
-      // Each session above its 16 MiB by a piece for each stream at most; the first stream of each poured before its window was shut.
-      expect(buffered(tunnels)).toBeLessThan(5 * (16 * MIB + 200 * piece.length));
+      // Each session above its 2 MiB by a piece for each stream at most; the first stream of each poured before its window was shut.
+      expect(buffered(tunnels)).toBeLessThan(5 * (2 * MIB + 200 * piece.length));
       expect(Math.max(...tunnels.map(({ bufferedBytes }) => bufferedBytes))).toBeLessThanOrEqual(
-        400 * KIB + piece.length,
+        2 * MIB + piece.length,
       );
-      await eventually(() => expect(heldBytes() - before).toBeLessThan(200 * MIB));
+      await eventually(() => expect(heldBytes() - before).toBeLessThan(120 * MIB));
       const calls = neighbour.calls;
       await neighbour.nextCall();
       await neighbour.stop();

@@ -55,6 +55,8 @@ export interface EngineEvents {
   wake(): void;
   /** The output holds a full batch: flush it now. */
   flushNow(): void;
+  /** Hand these bytes to the channel now; nothing is in the output. */
+  sendNow(bytes: Buffer): void;
 }
 
 export class Http2Engine implements FrameSink, StreamOwner {
@@ -77,6 +79,8 @@ export class Http2Engine implements FrameSink, StreamOwner {
   readonly #headers: HeaderSender;
   readonly #pings: PingTracker;
   readonly #deliveries: DeliveryList = new DeliveryList();
+  /** Their writers were told to wait until the channel drained. */
+  readonly #awaitingChannel = new Set<EngineStream>();
   #prefaceLeft: number;
   #settingsUnacknowledged = 1;
   /** Receive window of new streams; until the peer acknowledged our SETTINGS it may count on the default. */
@@ -119,6 +123,7 @@ export class Http2Engine implements FrameSink, StreamOwner {
       stats,
       {
         flushNow: () => events.flushNow(),
+        sendNow: (bytes) => events.sendNow(bytes),
         onQueueEmpty: (stream) => this.#finishLocal(stream),
         onProgress: (stream) => this.schedule(stream),
       },
@@ -308,6 +313,7 @@ export class Http2Engine implements FrameSink, StreamOwner {
     this.stats.peerMaxConcurrentStreams = next.maxConcurrentStreams;
     this.#headers.encoder.setPeerMaximum(next.headerTableSize);
     this.scheduler.maxPayload = Math.min(next.maxFrameSize, this.#options.maxDataFrameBytes);
+    this.scheduler.maxFramePayload = next.maxFrameSize;
     this.#growSendWindows(next.initialWindowSize - before.initialWindowSize);
     this.output.frame(FrameType.SETTINGS, Flag.ACK, 0, NOTHING);
     this.#events.onSettings(next);
@@ -577,6 +583,11 @@ export class Http2Engine implements FrameSink, StreamOwner {
   }
 
   isSendBufferFull(stream: EngineStream): boolean {
+    // What comes now would have to be copied, twice: better its writer waits until the channel drained.
+    if (this.scheduler.blocked) {
+      this.#awaitingChannel.add(stream);
+      return true;
+    }
     const queued = stream.bufferedBytes;
     if (queued > this.#options.maxSendBufferBytes) return true;
     if (queued === 0) return false;
@@ -587,10 +598,21 @@ export class Http2Engine implements FrameSink, StreamOwner {
   }
 
   isSendBufferDrained(stream: EngineStream): boolean {
+    if (this.scheduler.blocked) {
+      this.#awaitingChannel.add(stream);
+      return false;
+    }
     const queued = stream.bufferedBytes;
     if (queued === 0) return true;
     if (queued > this.#options.maxSendBufferBytes / 2) return false;
     return this.stats.queuedBytes <= this.#options.maxSessionSendBufferBytes;
+  }
+
+  /** The channel takes bytes again. */
+  channelDrained(): void {
+    this.scheduler.blocked = false;
+    for (const stream of this.#awaitingChannel) this.schedule(stream);
+    this.#awaitingChannel.clear();
   }
 
   // ---- Turns and pings

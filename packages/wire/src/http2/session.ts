@@ -76,6 +76,7 @@ class ChannelSession implements Http2Session, AtTurnEnd {
       onFinished: () => this.#endChannel(undefined),
       wake: () => this.#wake(),
       flushNow: () => this.#write(),
+      sendNow: (bytes: Buffer) => this.#send(bytes),
     };
     this.#engine = new Http2Engine(role, this, events, resolved, options.resetBudget);
     channel.setHandler({
@@ -220,7 +221,7 @@ class ChannelSession implements Http2Session, AtTurnEnd {
   }
 
   #write(): void {
-    const { output, scheduler, stats } = this.#engine;
+    const { output, scheduler } = this.#engine;
     if (output.length === 0 || this.#channelClosed) return;
     if (scheduler.blocked) {
       this.#limitReading();
@@ -228,9 +229,14 @@ class ChannelSession implements Http2Session, AtTurnEnd {
     }
     const writer = output.take();
     if (writer === undefined) return;
-    stats.wireBytesSent += writer.length;
-    scheduler.blocked = !this.#channel.write(writer.bytes.subarray(0, writer.length));
+    this.#send(writer.bytes.subarray(0, writer.length));
     recycleOutput(writer);
+  }
+
+  #send(bytes: Uint8Array): void {
+    const { scheduler, stats } = this.#engine;
+    stats.wireBytesSent += bytes.length;
+    scheduler.blocked = !this.#channel.write(bytes);
   }
 
   /** A peer that does not read gets no new answers to its frames: we stop reading, and TCP stops it. */
@@ -241,7 +247,7 @@ class ChannelSession implements Http2Session, AtTurnEnd {
   }
 
   #onDrain(): void {
-    this.#engine.scheduler.blocked = false;
+    this.#engine.channelDrained();
     if (!this.#readingPaused) return;
     this.#readingPaused = false;
     this.#channel.resume();

@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 import { OpensslContext, OpensslError, SslReason, TlsState } from "@hairpin/native";
 import type { ByteChannelHandler } from "../byte-channel.ts";
 import { WireError, type WireErrorCode } from "../errors.ts";
-import { defaultHighWaterMark, SocketChannel } from "../socket.ts";
+import { SocketChannel } from "../socket.ts";
 import type { HandshakeOptions, SecureChannel, TlsContext, TlsEngine, TlsMaterial } from "./engine.ts";
 import { type HandshakePacer, queueFull, threadHandshakePacer } from "./handshake-pacer.ts";
 import { LibsslChannel } from "./libssl-channel.ts";
@@ -63,7 +63,7 @@ class LibsslHandshake implements ByteChannelHandler {
   /** Throws `SOCKET_NOT_RAW`. */
   constructor(parts: HandshakeParts) {
     this.#parts = parts;
-    this.#transport = new SocketChannel(parts.socket, { highWaterMark: defaultHighWaterMark, gathers: false });
+    this.#transport = new SocketChannel(parts.socket, { highWaterMark: 0, gathers: false });
   }
 
   start(context: TlsContext, timeoutMs: number): void {

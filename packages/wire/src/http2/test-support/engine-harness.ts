@@ -57,6 +57,9 @@ export class EngineHarness {
         onFinished: () => events.push("finished"),
         wake: () => {},
         flushNow: () => {},
+        sendNow: () => {
+          throw new Error("Only what a socket read is sent from where it lies");
+        },
       },
       resolveHttp2Options(role, options),
     );
