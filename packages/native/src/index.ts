@@ -11,6 +11,7 @@ export {
   createListener,
   createUdpSocket,
   localAddress,
+  peerAddress,
 } from "./linux/socket.ts";
 export type { InternetAddress } from "./linux/socket-address.ts";
 export type { KeepaliveOptions, PeerCredentials } from "./linux/socket-options.ts";

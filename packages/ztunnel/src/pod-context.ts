@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import type { ResetBudgets, SessionMetrics, TunnelDialer, TunnelListenerOptions } from "@hairpin/hbone";
+import { peerAddress, socketFd } from "@hairpin/native";
 import type { MeshLookup, PodInfo } from "@hairpin/shared/discovery";
 import type { Identity, IpAddress, SocketAddress } from "@hairpin/shared/model";
 import { parseIp } from "@hairpin/shared/model";
@@ -66,7 +67,12 @@ export interface PodContext {
 
 /** The peer's address of an accepted socket, in canonical text. Undefined: it is gone already. */
 export function remoteAddress(socket: Socket): SocketAddress | undefined {
-  return toAddress(socket.remoteAddress, socket.remotePort);
+  try {
+    const { ip, port } = peerAddress(socketFd(socket));
+    return toAddress(ip, port);
+  } catch {
+    return undefined;
+  }
 }
 
 export function localAddress(socket: Socket): SocketAddress | undefined {

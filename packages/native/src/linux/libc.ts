@@ -16,6 +16,7 @@ export const libc: {
   readonly setsockopt: (fd: number, level: number, option: number, value: Memory, length: number) => number;
   readonly getsockopt: (fd: number, level: number, option: number, value: Memory, length: Memory) => number;
   readonly getsockname: (fd: number, address: Memory, length: Memory) => number;
+  readonly getpeername: (fd: number, address: Memory, length: Memory) => number;
   readonly sendmsg: (fd: number, message: Memory, flags: number) => number;
   readonly recvmsg: (fd: number, message: Memory, flags: number) => number;
   readonly getrlimit: (resource: number, limit: Memory) => number;
@@ -33,6 +34,7 @@ export const libc: {
   setsockopt: lib.func("int setsockopt(int, int, int, void *, uint)"),
   getsockopt: lib.func("int getsockopt(int, int, int, void *, void *)"),
   getsockname: lib.func("int getsockname(int, void *, void *)"),
+  getpeername: lib.func("int getpeername(int, void *, void *)"),
   sendmsg: lib.func("long sendmsg(int, void *, int)"),
   recvmsg: lib.func("long recvmsg(int, void *, int)"),
   getrlimit: lib.func("int getrlimit(int, void *)"),

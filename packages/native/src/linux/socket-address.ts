@@ -28,11 +28,15 @@ export function decodeInternetAddress(bytes: Uint8Array<ArrayBuffer>): InternetA
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const family = view.getUint16(0, true);
   const port = view.getUint16(2, false);
-  if (family === AF_INET) return { ip: bytes.subarray(4, 8).join("."), port };
+  if (family === AF_INET) return { ip: formatIpv4(bytes, 4), port };
   if (family !== AF_INET6) return undefined;
-  const address = bytes.subarray(8, 24);
-  const mapped = address.subarray(0, 10).every((byte) => byte === 0) && address[10] === 0xff && address[11] === 0xff;
-  return { ip: mapped ? address.subarray(12).join(".") : formatIpv6(address), port };
+  // ::ffff:0:0/96. Pods' listeners are dual-stack: nearly every address comes in this form.
+  const mapped = view.getBigUint64(8, true) === 0n && view.getUint32(16, false) === 0xffff;
+  return { ip: mapped ? formatIpv4(bytes, 20) : formatIpv6(bytes.subarray(8, 24)), port };
+}
+
+function formatIpv4(bytes: Uint8Array, at: number): string {
+  return `${bytes[at]}.${bytes[at + 1]}.${bytes[at + 2]}.${bytes[at + 3]}`;
 }
 
 /** sockaddr_un of a path. Throws `ERR_UNIX_PATH_TOO_LONG`: the kernel would cut it. */

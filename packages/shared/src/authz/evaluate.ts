@@ -1,5 +1,5 @@
 import { type AuthorizationPolicy, policyKey } from "../model/index.ts";
-import { type ConnectionFacts, type MatchInput, matchInput, matchRule } from "./match-rule.ts";
+import { type ConnectionFacts, MatchInput, matchRule } from "./match-rule.ts";
 
 /** What a policy in dry run would have matched. It never changes the decision. */
 export interface DryRunResult {
@@ -33,7 +33,7 @@ const nothingApplies = "no allow policy applies";
  * Pure; the first match in the given order names the policy.
  */
 export function evaluate(policies: readonly AuthorizationPolicy[], facts: ConnectionFacts): Decision {
-  const input = matchInput(facts);
+  const input = new MatchInput(facts);
   const dryRun = policies.filter((policy) => policy.dryRun).map((policy) => dryRunResult(policy, input));
   const enforced = policies.filter((policy) => !policy.dryRun);
   const denied = firstMatch(enforced, "DENY", input);

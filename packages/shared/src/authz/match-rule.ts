@@ -13,26 +13,30 @@ export interface ConnectionFacts {
   readonly destinationPort: number;
 }
 
-/** {@link ConnectionFacts} with the forms that policies compare, made once per decision. */
-export interface MatchInput {
+/** {@link ConnectionFacts} with the forms that policies compare, made once per decision; addresses only if a policy names ranges. */
+export class MatchInput {
   readonly facts: ConnectionFacts;
   /** Without `spiffe://`; undefined: no principal, so that not even an empty prefix fits it. */
   readonly principal: string | undefined;
   /** "" for plaintext. */
   readonly namespace: string;
-  readonly sourceIpBytes: Uint8Array;
-  readonly destinationIpBytes: Uint8Array;
-}
+  #sourceIpBytes: Uint8Array | undefined;
+  #destinationIpBytes: Uint8Array | undefined;
 
-export function matchInput(facts: ConnectionFacts): MatchInput {
-  const identity = facts.sourceIdentity;
-  return {
-    facts,
-    principal: identity === undefined ? undefined : formatPrincipal(identity),
-    namespace: identity?.namespace ?? "",
-    sourceIpBytes: ipBytes(facts.sourceIp),
-    destinationIpBytes: ipBytes(facts.destinationIp),
-  };
+  constructor(facts: ConnectionFacts) {
+    const identity = facts.sourceIdentity;
+    this.facts = facts;
+    this.principal = identity === undefined ? undefined : formatPrincipal(identity);
+    this.namespace = identity?.namespace ?? "";
+  }
+
+  get sourceIpBytes(): Uint8Array {
+    return (this.#sourceIpBytes ??= ipBytes(this.facts.sourceIp));
+  }
+
+  get destinationIpBytes(): Uint8Array {
+    return (this.#destinationIpBytes ??= ipBytes(this.facts.destinationIp));
+  }
 }
 
 /** All clauses hold; a rule without clauses matches everything. */

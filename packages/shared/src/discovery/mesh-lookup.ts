@@ -39,6 +39,8 @@ export type AddressTarget =
 
 /** Read access to the mesh model. Every lookup is O(1) or O(log n) in the size of the mesh; values are immutable. */
 export interface MeshLookup {
+  /** Counts changes: what was found in the mesh holds as long as this stays the same. */
+  readonly generation: number;
   /** Pods first, then HBONE workloads, then the first that came. Host-network workloads are never found by IP. */
   findWorkloadByIp(network: string, ip: IpAddress): Workload | undefined;
   findWorkloadByUid(uid: string): Workload | undefined;

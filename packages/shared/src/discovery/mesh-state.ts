@@ -48,6 +48,7 @@ export class MeshState implements MeshLookup, MeshContent {
   readonly #services = new ServiceStore();
   readonly #policies: PolicyStore;
   readonly #listeners = new Set<MeshChangeListener>();
+  #generation = 0;
   #stateFile: StateFile = emptyStateFile;
 
   constructor(components: { readonly clock: Clock }, options: MeshStateOptions = {}) {
@@ -206,6 +207,10 @@ export class MeshState implements MeshLookup, MeshContent {
     return this.#policies.policiesFor(workload);
   }
 
+  get generation(): number {
+    return this.#generation;
+  }
+
   authorize(workload: Workload, facts: ConnectionFacts): Decision {
     return decide(this.policiesFor(this.#current(workload)), facts);
   }
@@ -300,6 +305,7 @@ export class MeshState implements MeshLookup, MeshContent {
   #notify(changes: ChangeRecorder): void {
     const change = changes.take();
     if (change === undefined) return;
+    this.#generation++;
     for (const listener of this.#listeners) listener(change);
   }
 }

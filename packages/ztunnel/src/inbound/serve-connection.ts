@@ -68,10 +68,11 @@ export async function serveInbound(attempt: InboundAttempt, pod: PodContext, pat
   }
 }
 
-type KnownCall = Omit<AllowedCall, "plan">;
+type KnownCall = Omit<AllowedCall, "plan" | "generation">;
 
 async function decideAndServe(call: KnownCall, pod: PodContext, path: DataPath): Promise<void> {
   const { attempt, target, facts, observed } = call;
+  const { generation } = path.mesh;
   const decision = await path.mesh.authorizeWhenKnown(call.local, facts, path.options.policyWaitMs);
   logDryRun(decision, facts, path);
   // The wait may have brought a new entry of the workload, with another enforcement.
@@ -83,7 +84,7 @@ async function decideAndServe(call: KnownCall, pod: PodContext, path: DataPath):
     observed.close({ error: refusal(plan.reason, plan.flag), decision });
     return;
   }
-  await connectAndRelay({ ...call, plan, local }, pod, path);
+  await connectAndRelay({ ...call, plan, local, generation }, pod, path);
 }
 
 interface AllowedCall {
@@ -92,6 +93,8 @@ interface AllowedCall {
   readonly facts: ConnectionFacts;
   readonly plan: DeliverPlan | HairpinPlan;
   readonly local: Workload;
+  /** Of the mesh before the call was decided. */
+  readonly generation: number;
   readonly observed: ObservedConnection;
 }
 
@@ -152,12 +155,13 @@ async function connectUpstream(
 
 /** What came between the decision and the connected upstream: the caller or the pod left, or the rules changed. */
 function obstacleSinceDecision(
-  { attempt, facts, plan, local }: AllowedCall,
+  { attempt, facts, plan, local, generation }: AllowedCall,
   pod: PodContext,
   { mesh }: DataPath,
 ): { readonly status: 401 | 503; readonly error: Error } | undefined {
   if (pod.signal.aborted) return { status: 503, error: refusal("connection closed: the pod was removed", "-") };
   if (attempt.closed) return { status: 503, error: refusal("the caller closed before the application answered", "-") };
+  if (mesh.generation === generation) return undefined;
   const current = mesh.findWorkloadByUid(local.uid) ?? local;
   const connection = { peerIdentity: attempt.peerIdentity, hairpinned: plan.kind === "hairpin" };
   const reason = reasonToClose(connection, current, mesh.authorize(current, facts));
