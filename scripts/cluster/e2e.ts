@@ -124,6 +124,9 @@ function run(program: string, args: readonly string[], environment: NodeJS.Proce
     stdio: "inherit",
     env: { ...process.env, ...environment },
   });
-  if (error !== undefined) throw new Error(`${program} cannot be run: ${error.message}`);
+  if (error !== undefined) {
+    const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
+    throw new Error(missing ? `${program} is not installed, and this needs it` : `${program}: ${error.message}`);
+  }
   return status ?? 1;
 }
