@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { noLogger } from "@hairpin/shared/telemetry";
 import { applyRules, defaultProbeAddresses, ZdsServer } from "@hairpin/capture";
 import type { BenchOptions } from "../options.ts";
+import { buildBundles } from "./bundles.ts";
 import { ControlPlane } from "./control-plane.ts";
 import type { LoadGenerator } from "./load-generator.ts";
 import { podObject, type MeshPod } from "./manifests.ts";
@@ -32,6 +33,7 @@ export class Arena {
   readonly directory: string;
   readonly load: LoadGenerator;
   #control: Promise<ControlPlane> | undefined;
+  #bundles: Promise<string> | undefined;
   #lanes = 0;
   #agents = 0;
 
@@ -45,6 +47,12 @@ export class Arena {
   async control(): Promise<ControlPlane> {
     this.#control ??= ControlPlane.start(this.directory);
     return await this.#control;
+  }
+
+  /** The folder of our parts as the image has them, one file each; made when the first lane asks for it. */
+  async bundles(): Promise<string> {
+    this.#bundles ??= buildBundles(join(this.directory, "bundles"));
+    return await this.#bundles;
   }
 
   /** The number of a lane: the third byte of its addresses. */

@@ -52,12 +52,13 @@ export function wholePathLane(runtime: HairpinRuntime): Lane {
         ],
       );
       const control = await arena.control();
-      const a = await startZtunnel(arena, nodeA, hostA, hairpinZtunnel(runtime));
-      const b = await startZtunnel(arena, nodeB, hostB, hairpinZtunnel(runtime));
+      const ztunnel = await hairpinZtunnel(arena, runtime);
+      const a = await startZtunnel(arena, nodeA, hostA, ztunnel);
+      const b = await startZtunnel(arena, nodeB, hostB, ztunnel);
       const waypoint = arena.start({
         name: `waypoint ${id}`,
         host: waypointHost,
-        command: partCommand("waypoint", runtime),
+        command: await partCommand(arena, "waypoint", runtime),
         environment: {
           ...(await control.environmentOf(waypointPod)),
           WAYPOINT_NAME: "waypoint",

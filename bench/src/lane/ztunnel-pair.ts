@@ -20,7 +20,7 @@ export function hairpinPairLane(runtime: HairpinRuntime): Lane {
     title: `Hairpin's ztunnel pair, ${runtime.engine === "libssl" ? "libssl" : "node:tls"}`,
     kind: "tcp",
     async start(arena) {
-      const running = await startPair(arena, `hairpin-${runtime.engine}`, hairpinZtunnel(runtime));
+      const running = await startPair(arena, `hairpin-${runtime.engine}`, await hairpinZtunnel(arena, runtime));
       for (const { host } of running.nodes) await checkEngine(host, runtime.engine);
       return running;
     },

@@ -33,15 +33,19 @@ export interface ZtunnelNode {
 
 const startTimeoutMs = 30_000;
 
-/** Node's arguments for a part of this project. */
-export function partCommand(part: "ztunnel" | "waypoint", runtime: HairpinRuntime): readonly string[] {
-  const { profileDirectory } = runtime;
-  const profile = profileDirectory === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profileDirectory}`];
+/** How a part of this project is started: from its bundle, as in the image; for a profile from its sources, whose files it shall name. */
+export async function partCommand(
+  arena: Arena,
+  part: "ztunnel" | "waypoint",
+  { profileDirectory }: HairpinRuntime,
+): Promise<readonly string[]> {
+  if (profileDirectory === undefined) return [process.execPath, join(await arena.bundles(), `${part}.mjs`)];
+  const profile = ["--cpu-prof", `--cpu-prof-dir=${profileDirectory}`];
   return [process.execPath, ...profile, join(projectRoot, "packages", part, "src/main.ts")];
 }
 
-export function hairpinZtunnel(runtime: HairpinRuntime): ZtunnelProgram {
-  return { command: partCommand("ztunnel", runtime), environment: { TLS_ENGINE: runtime.engine } };
+export async function hairpinZtunnel(arena: Arena, runtime: HairpinRuntime): Promise<ZtunnelProgram> {
+  return { command: await partCommand(arena, "ztunnel", runtime), environment: { TLS_ENGINE: runtime.engine } };
 }
 
 /** Starts the ztunnel of a node of its own, which takes pods from its agent. */
