@@ -2,6 +2,7 @@
 // and as a property; tried on Node 20, 24 and 26; `onconnection` of a listening handle, on 26).
 import net from "node:net";
 import { WireError } from "./errors.ts";
+import { readBuffer } from "./read-buffer.ts";
 import { noteRead } from "./turn.ts";
 
 /** What we use of libuv's TCP handle. */
@@ -14,26 +15,6 @@ export interface SocketHandle {
 /** Gets the bytes a socket read, inside the read. False stops reading. */
 export interface RawSocketReceiver {
   onRead(chunk: Uint8Array): boolean;
-}
-
-/** Before the bytes of a read lie as many that are nobody's: whoever gets the read may put a header there. */
-const headroomBytes = 64;
-
-/**
- * Where every socket of this thread reads to. libuv reads and calls back synchronously, so one buffer serves all; 64 KiB
- * measured slower, 256 KiB no faster. With an HTTP/2 frame header in the headroom what was read goes on as eight TLS records, and not as nine, the last of
- * which has a few bytes.
- */
-const readBuffer: Buffer = Buffer.allocUnsafeSlow(128 * 1024).subarray(headroomBytes);
-
-/**
- * A whole read with `bytes` (at most 64) before it that may be overwritten, as long as the read itself is borrowed. Undefined for
- * any other memory.
- */
-export function withHeadroom(chunk: Uint8Array, bytes: number): Buffer | undefined {
-  if (chunk.buffer !== readBuffer.buffer || chunk.byteOffset !== readBuffer.byteOffset || bytes > headroomBytes)
-    return undefined;
-  return Buffer.from(chunk.buffer as ArrayBuffer, chunk.byteOffset - bytes, chunk.length + bytes);
 }
 
 /** A field of its own and no WeakMap: each of those entries is work for every garbage collection while its connection lives. */

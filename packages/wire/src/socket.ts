@@ -126,6 +126,7 @@ export class SocketChannel implements ByteChannel, RawSocketReceiver, AtTurnEnd 
     if (chunk.length === 0) return !this.#owesDrain;
     this.#bytesWritten += chunk.length;
     if (this.#gathering && this.#backlog.size + chunk.length > maxGatheredBytes) this.onTurnEnd();
+    if (this.#closing) return false;
     if (this.#backlog.size > 0) this.#backlog.append(chunk);
     else if (this.#gathers && chunk.length <= maxGatheredBytes && turnsAreFull()) this.#gather(chunk);
     else this.#writeNow(chunk);

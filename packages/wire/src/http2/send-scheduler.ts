@@ -1,4 +1,4 @@
-import { withHeadroom } from "../raw-socket.ts";
+import { withHeadroom } from "../read-buffer.ts";
 import { SendWindow } from "./flow-control.ts";
 import { DEFAULT_FRAME_SIZE, DEFAULT_WINDOW_SIZE, FRAME_HEADER_BYTES, FrameType, writeFrameHeader } from "./frame.ts";
 import type { Output } from "./output.ts";
