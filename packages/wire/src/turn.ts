@@ -18,7 +18,7 @@ let readsUntilProbe = 1;
 const manyReads = 16;
 /** Turns are no longer full when so many in a row had fewer reads than that. */
 const maxFewReadsTurns = 16;
-/** While turns are not full only one read in so many looks how many others follow it: noticing a turn's end costs 2 to 5 µs. */
+/** While turns are not full only one read in so many looks how many others follow it: noticing a turn's end costs up to 5 µs. */
 const probeInterval = 64;
 
 /**

@@ -147,7 +147,7 @@ export function localAddress(fd: number): InternetAddress {
   return readAddress(fd, "getsockname");
 }
 
-/** The address at the other end. As `socket.remoteAddress`, at an eighth of its price. Throws `ENOTCONN` when the peer is gone. */
+/** The address at the other end. As `socket.remoteAddress`, without the object that Node makes of it. Throws `ENOTCONN` when the peer is gone. */
 export function peerAddress(fd: number): InternetAddress {
   return readAddress(fd, "getpeername");
 }

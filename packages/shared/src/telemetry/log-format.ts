@@ -45,12 +45,12 @@ export class SharedFields {
 
   /** As in the middle of a plain line: each field with a blank before it. */
   get plain(): string {
-    return (this.#plain ??= flat(plainFields(this.#fields)));
+    return (this.#plain ??= flat(formatFields(this.#fields, "plain")));
   }
 
   /** As inside a JSON line: each field with a comma before it. */
   get json(): string {
-    return (this.#json ??= flat(jsonFields(this.#fields)));
+    return (this.#json ??= flat(formatFields(this.#fields, "json")));
   }
 }
 
@@ -68,43 +68,38 @@ const maxLoggedStringLength = 4096;
 
 /** `<time>\t<level>\t<scope>\t<message>\t<fields>\n`; the last tab is there without fields too. */
 export function formatPlainLine(time: string, record: LogRecord): string {
-  const fields = plainFields(record.fields).slice(1);
+  const fields = formatFields(record.fields, "plain").slice(1);
   return `${time}\t${record.level}\t${record.scope}\t${escapeControls(record.message)}\t${fields}\n`;
-}
-
-function plainFields(fields: LogRecord["fields"]): string {
-  let text = "";
-  for (const key in fields) {
-    const value = fields[key];
-    if (value instanceof SharedFields) {
-      text += value.plain;
-      continue;
-    }
-    const shown = formatPlainValue(value);
-    if (shown !== undefined) text += ` ${key}=${shown}`;
-  }
-  return text;
 }
 
 /** `{"level","time","scope","message",fields…}\n`. */
 export function formatJsonLine(time: string, record: LogRecord): string {
   const { level, scope, message } = record;
-  const fields = jsonFields(record.fields);
+  const fields = formatFields(record.fields, "json");
   return `{"level":"${level}","time":"${time}","scope":${JSON.stringify(scope)},"message":${JSON.stringify(message)}${fields}}\n`;
 }
 
-function jsonFields(fields: LogRecord["fields"]): string {
+type Style = "plain" | "json";
+
+/** Each field with what separates it from the one before. */
+function formatFields(fields: LogRecord["fields"], style: Style): string {
   let text = "";
   for (const key in fields) {
     const value = fields[key];
-    if (value instanceof SharedFields) {
-      text += value.json;
-      continue;
-    }
-    const shown = formatJsonValue(value);
-    if (shown !== undefined) text += `,${JSON.stringify(key)}:${shown}`;
+    if (value instanceof SharedFields) text += value[style];
+    else text += style === "plain" ? plainField(key, value) : jsonField(key, value);
   }
   return text;
+}
+
+function plainField(key: string, value: unknown): string {
+  const shown = formatPlainValue(value);
+  return shown === undefined ? "" : ` ${key}=${shown}`;
+}
+
+function jsonField(key: string, value: unknown): string {
+  const shown = formatJsonValue(value);
+  return shown === undefined ? "" : `,${JSON.stringify(key)}:${shown}`;
 }
 
 function formatPlainValue(value: unknown): string | undefined {

@@ -48,7 +48,10 @@ export interface Http2Options {
   readonly connectionWindowSize?: number;
   /** Largest frame payload we accept, bytes, 16 KiB..16 MiB-1. Default 16 KiB; HBONE uses 1 MiB. */
   readonly maxFrameSize?: number;
-  /** Largest DATA payload we send, bytes (the peer's limit still holds): smaller shares the connection more evenly. Default 64 KiB. */
+  /**
+   * Largest DATA payload that we put together from copies, bytes: smaller shares the connection more evenly. Default 64 KiB. A whole read
+   * of a socket (128 KiB) goes as one frame, since it goes without a copy. The peer's limit holds for both.
+   */
   readonly maxDataFrameBytes?: number;
   /** Streams the peer may have open at once; more are refused (safe to retry). Default 200. Client: 0 in effect, push is refused. */
   readonly maxConcurrentStreams?: number;
